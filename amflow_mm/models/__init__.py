@@ -1,0 +1,23 @@
+"""Models. Importing this registers them, and MMAction2's beside them."""
+
+import mmaction.models  # noqa: F401  (a child registry does not import its parent's modules)
+
+from amflow_mm.models import registered_layers  # noqa: F401
+from amflow_mm.models.backbones import AMFlowSideViT, AMFlowViT, ImageViT
+from amflow_mm.models.heads import TemporalMeanHead
+from amflow_mm.models.necks import AMFlow, FeatureFlow, ShuffledFlow, UniformFlow
+from amflow_mm.models.recognizers import AMFlowRecognizer
+from amflow_mm.models.weights import PretrainedImageViT
+
+__all__ = [
+    "AMFlow",
+    "AMFlowRecognizer",
+    "AMFlowSideViT",
+    "AMFlowViT",
+    "FeatureFlow",
+    "ImageViT",
+    "PretrainedImageViT",
+    "ShuffledFlow",
+    "TemporalMeanHead",
+    "UniformFlow",
+]

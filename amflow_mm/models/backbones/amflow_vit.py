@@ -1,0 +1,104 @@
+"""AMFlowViT: a frozen image transformer with AM flow and temporal adapters in its blocks.
+
+Agrawal et al., "AM Flow: Adapters for Temporal Processing in Action Recognition",
+arXiv:2411.02065. In each block, between the frozen attention and the rest:
+
+    w = flow(q, k, x)                 which patches move
+    x = x + a + adapter(a, w)         a: output of the frozen attention
+    x = x + MLP(LN x) [+ adapter]
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
+from amflow_mm.models.backbones.output import BackboneOutput
+from amflow_mm.models.layers import FlowModule
+from amflow_mm.models.layers.mlp import Activation
+from amflow_mm.models.registered_layers import build_adapter
+from amflow_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class AMFlowViT(ImageViT):
+    """In-block adaptation: gradients pass through the frozen blocks above the first adapter.
+
+    With fresh adapters it equals the image model frame by frame, to the bit.
+
+    Args:
+        adapter: Config of the temporal adapter; its width is filled in, and its
+            ``bottleneck_dim`` defaults to C/4.
+        adapter_layers: Blocks that get one, from 0; ``None`` is all of them.
+        mlp_adapter: Config of a plain adapter beside the MLP of the same blocks; ``None`` is none.
+        variant: See :class:`ImageViT`.
+        family: See :class:`ImageViT`.
+        pretrained: See :class:`ImageViT`.
+        image_size: See :class:`ImageViT`.
+        num_registers: See :class:`ImageViT`.
+        activation: See :class:`ImageViT`.
+        readout: See :class:`ImageViT`.
+        drop_path_rate: See :class:`ImageViT`.
+        use_checkpoint: See :class:`ImageViT`.
+        train_norm: See :class:`ImageViT`.
+    """
+
+    def __init__(
+        self,
+        adapter: dict[str, Any],
+        *,
+        adapter_layers: Sequence[int] | None = None,
+        mlp_adapter: dict[str, Any] | None = None,
+        variant: str | dict[str, int] = "b16",
+        family: FamilyName = "clip",
+        pretrained: str | None = None,
+        image_size: int | None = None,
+        num_registers: int = 0,
+        activation: Activation | None = None,
+        readout: Literal["cls", "patch"] = "cls",
+        drop_path_rate: float = 0.0,
+        use_checkpoint: bool = False,
+        train_norm: bool = True,
+    ) -> None:
+        super().__init__(
+            variant,
+            family=family,
+            pretrained=pretrained,
+            image_size=image_size,
+            num_registers=num_registers,
+            activation=activation,
+            readout=readout,
+            drop_path_rate=drop_path_rate,
+            use_checkpoint=use_checkpoint,
+            train_norm=train_norm,
+        )
+        for layer in check_layers("adapter_layers", adapter_layers, len(self.blocks)):
+            block = self.blocks[layer]
+            block.after_attention = build_adapter(adapter, self.embed_dim)
+            if mlp_adapter is not None:
+                block.beside_mlp = build_adapter(mlp_adapter, self.embed_dim)
+
+    def forward(
+        self,
+        clips: Float[Tensor, "B 3 T height width"],
+        flow: FlowModule | None = None,
+        return_flow: bool = False,
+    ) -> BackboneOutput:
+        """Return the features of every frame.
+
+        Args:
+            clips: Normalised frames.
+            flow: The AM flow module; every temporal adapter needs it.
+            return_flow: Measure the flow in every block and return it too.
+
+        Raises:
+            ValueError: ``flow`` is missing.
+        """
+        if flow is None:
+            raise ValueError(
+                "flow=None, but the temporal adapters need the motion of the patches: give the "
+                "recognizer a neck (AMFlow, or UniformFlow for w = 1)"
+            )
+        return super().forward(clips, flow, return_flow)

@@ -1,0 +1,205 @@
+"""AMFlowSideViT: a ladder of temporal adapters beside a frozen image transformer.
+
+The frozen model runs without gradient; a training step costs about one forward pass, and what
+the ladder reads of the frozen model can be computed once and kept:
+
+    h = GELU(W_down LN(x_l))              x_l: frozen patch tokens at the input of block l
+    z = state + h', h' with the flow      as in the in-block adapter
+    state = z + unit(z)
+    frame vector = final frozen vector + W_up LN(mean over patches of state)
+
+Ladder side-tuning: Sung et al., arXiv:2206.06522.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
+from amflow_mm.models.backbones.output import BackboneOutput
+from amflow_mm.models.layers import FlowModule, Grid, MotionBottleneck, zero_linear
+from amflow_mm.models.layers.adapter import FlowAs, Pooling
+from amflow_mm.models.layers.mlp import Activation
+from amflow_mm.models.registered_layers import build_unit
+from amflow_mm.registry import MODELS
+
+FrozenFeatures = dict[str, Tensor]
+
+
+class SideStep(nn.Module):
+    """One rung: reads the tokens of a frozen block into the running state."""
+
+    def __init__(self, embed_dim: int, bottleneck: MotionBottleneck, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dim)
+        self.down = nn.Linear(embed_dim, dim)
+        self.bottleneck = bottleneck
+
+    def adapter_params(self) -> list[str]:
+        """Everything here is trained."""
+        return [name for name, _ in self.named_parameters()]
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T P C"],
+        w: Float[Tensor, "B T P"],
+        state: Float[Tensor, "B T P R"] | None,
+        grid: Grid,
+    ) -> Float[Tensor, "B T P R"]:
+        """Return the next state."""
+        return self.bottleneck(F.gelu(self.down(self.norm(x))), w, grid, state)
+
+
+@MODELS.register_module()
+class AMFlowSideViT(ImageViT):
+    """Side adaptation: no gradient enters the frozen transformer.
+
+    With a fresh ladder its features equal the frozen model's, frame by frame.
+
+    Args:
+        unit: Config of the temporal unit of each rung; its ``dim`` is filled in.
+        layers: Blocks whose input tokens the ladder reads, from 0; empty for a plain probe of
+            the frozen model.
+        side_dim: Width R of the ladder.
+        pooling: See ``MotionBottleneck``.
+        flow_as: See ``MotionBottleneck``.
+        num_frames: See ``MotionBottleneck``.
+        keep_frozen_readout: Add the ladder to the frozen frame vector; without it the ladder
+            alone is the output, for data whose appearance only distracts.
+        variant: See :class:`ImageViT`.
+        family: See :class:`ImageViT`.
+        pretrained: See :class:`ImageViT`.
+        image_size: See :class:`ImageViT`.
+        num_registers: See :class:`ImageViT`.
+        activation: See :class:`ImageViT`.
+        readout: See :class:`ImageViT`.
+    """
+
+    def __init__(
+        self,
+        unit: dict[str, Any],
+        *,
+        layers: Sequence[int] = (2, 5, 8, 11),
+        side_dim: int = 64,
+        pooling: Pooling = "token",
+        flow_as: FlowAs = "gain",
+        num_frames: int = 32,
+        keep_frozen_readout: bool = True,
+        variant: str | dict[str, int] = "b16",
+        family: FamilyName = "clip",
+        pretrained: str | None = None,
+        image_size: int | None = None,
+        num_registers: int = 0,
+        activation: Activation | None = None,
+        readout: Literal["cls", "patch"] = "cls",
+    ) -> None:
+        super().__init__(
+            variant,
+            family=family,
+            pretrained=pretrained,
+            image_size=image_size,
+            num_registers=num_registers,
+            activation=activation,
+            readout=readout,
+        )
+        self.layers = check_layers("layers", layers, len(self.blocks))
+        self.keep_frozen_readout = keep_frozen_readout
+        self.rungs = nn.ModuleList(
+            SideStep(
+                self.embed_dim,
+                MotionBottleneck(
+                    side_dim,
+                    build_unit(unit, side_dim),
+                    pooling=pooling,
+                    flow_as=flow_as,
+                    num_frames=num_frames,
+                ),
+                side_dim,
+            )
+            for _ in self.layers
+        )
+        self.side_norm = nn.LayerNorm(side_dim) if self.layers else None
+        self.side_up = self._make_up(side_dim) if self.layers else None
+
+    def _make_up(self, side_dim: int) -> nn.Linear:
+        if self.keep_frozen_readout:
+            return zero_linear(side_dim, self.embed_dim)
+        return nn.Linear(side_dim, self.embed_dim)
+
+    def adapter_params(self) -> list[str]:
+        """The way out of the ladder; the rungs declare themselves."""
+        names = [name for name, _ in self.named_parameters()]
+        return [name for name in names if name.startswith(("side_norm.", "side_up."))]
+
+    @torch.no_grad()
+    def extract_frozen(
+        self, clips: Float[Tensor, "B 3 T height width"], flow: FlowModule | None
+    ) -> FrozenFeatures:
+        """Run the frozen model and return all that the ladder needs of it.
+
+        Returns:
+            ``vector`` (B, T, C), the frozen frame vector; ``tokens`` (B, L, T, P, C), the patches
+            at the inputs of the chosen blocks in half precision, the form in which they are kept;
+            ``grid`` (B, 2); and ``flow`` (B, L, T, P) if ``flow`` measures attention maps.
+        """
+        x, grid = self.embed(clips)
+        prefix = self.num_prefix_tokens
+        tokens, flows = [], []
+        for layer in range(len(self.blocks)):
+            measure = None
+            if layer in self.layers:
+                tokens.append(x[:, :, prefix:].half())
+                measure = None if flow is None else flow.measure
+            x, measured = self.blocks[layer](x, grid, measure, layer)
+            if measured is not None:
+                flows.append(measured)
+        frozen = {
+            "vector": self.read_out(x).float(),
+            "grid": torch.tensor(grid, device=x.device).expand(len(x), 2),
+        }
+        if tokens:
+            frozen["tokens"] = torch.stack(tokens, dim=1)
+        if flows:
+            frozen["flow"] = torch.stack(flows, dim=1)
+        return frozen
+
+    def forward(
+        self,
+        clips: Float[Tensor, "B 3 T height width"] | FrozenFeatures,
+        flow: FlowModule | None = None,
+        return_flow: bool = False,
+    ) -> BackboneOutput:
+        """Return the features of every frame.
+
+        Args:
+            clips: Normalised frames, or what :meth:`extract_frozen` returned for them.
+            flow: The AM flow module; the ladder needs it.
+            return_flow: Return the flow of the chosen blocks too.
+
+        Raises:
+            ValueError: ``flow`` is missing.
+        """
+        if not self.layers:
+            frozen = clips if isinstance(clips, dict) else self.extract_frozen(clips, None)
+            return BackboneOutput(frozen["vector"])
+        if flow is None:
+            raise ValueError(
+                "flow=None, but the ladder needs the motion of the patches: give the recognizer "
+                "a neck (AMFlow, or UniformFlow for w = 1)"
+            )
+        frozen = clips if isinstance(clips, dict) else self.extract_frozen(clips, flow)
+        grid = tuple(frozen["grid"][0].tolist())
+        state, flows = None, []
+        for index, (layer, rung) in enumerate(zip(self.layers, self.rungs, strict=True)):
+            x = frozen["tokens"][:, index].float()
+            measured = frozen["flow"][:, index] if "flow" in frozen else None
+            w = flow.finish(measured, x, layer, grid)
+            flows.append(w)
+            state = rung(x, w, state, grid)
+        side = self.side_up(self.side_norm(state.mean(dim=2)))
+        features = frozen["vector"] + side if self.keep_frozen_readout else side
+        return BackboneOutput(features, torch.stack(flows, dim=1) if return_flow else None)

@@ -1,0 +1,5 @@
+"""Heads."""
+
+from amflow_mm.models.heads.temporal_mean_head import TemporalMeanHead
+
+__all__ = ["TemporalMeanHead"]

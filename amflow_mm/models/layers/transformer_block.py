@@ -1,0 +1,116 @@
+"""Pre-norm transformer block of the image model, with three optional adapter slots.
+
+    before_attention    x + f(x)              before the first norm     (ST-Adapter's place)
+    after_attention     x + a + f(a, w)       on the attention's output (AM Flow's place)
+    beside_mlp          x + MLP(LN x) + f(LN x)                         (AIM's, AdaptFormer's)
+
+Peers are then configurations of one block. With all slots empty it is the image model's block,
+to the bit.
+"""
+
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from amflow_mm.models.layers.attention import Attention
+from amflow_mm.models.layers.correspondence import Grid
+from amflow_mm.models.layers.drop_path import DropPath
+from amflow_mm.models.layers.layer_scale import LayerScale
+from amflow_mm.models.layers.mlp import Activation, Mlp, SwiGLU
+
+
+class FlowModule(Protocol):
+    """What a block asks for motion: queries, keys and tokens in, weights of the patches out."""
+
+    def __call__(
+        self,
+        q: Float[Tensor, "B T H N D"],
+        k: Float[Tensor, "B T H N D"],
+        x: Float[Tensor, "B T N C"],
+        layer: int,
+        grid: Grid,
+    ) -> Float[Tensor, "B T P"]: ...
+
+
+class TransformerBlock(nn.Module):
+    """One block of a vision transformer, applied to every frame on its own.
+
+    Args:
+        embed_dim: Width C.
+        num_heads: Heads H.
+        mlp_dim: Hidden width of the feed-forward layer.
+        activation: Of the feed-forward layer.
+        gated_mlp: Use :class:`SwiGLU` (DINOv2 ViT-g) in place of :class:`Mlp`.
+        layer_scale: Scale both branches per channel (DINOv2).
+        norm_eps: Epsilon of both norms.
+        drop_prob: Stochastic depth, per clip.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_dim: int,
+        *,
+        activation: Activation = "gelu",
+        gated_mlp: bool = False,
+        layer_scale: bool = False,
+        norm_eps: float = 1e-6,
+        drop_prob: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.attn = Attention(embed_dim, num_heads)
+        self.ls1 = LayerScale(embed_dim) if layer_scale else nn.Identity()
+        self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.mlp: nn.Module = (
+            SwiGLU(embed_dim, mlp_dim)
+            if gated_mlp
+            else Mlp(embed_dim, mlp_dim, activation=activation)
+        )
+        self.ls2 = LayerScale(embed_dim) if layer_scale else nn.Identity()
+        self.drop_path = DropPath(drop_prob)
+        self.before_attention: nn.Module | None = None
+        self.after_attention: nn.Module | None = None
+        self.beside_mlp: nn.Module | None = None
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T N C"],
+        grid: Grid,
+        flow: FlowModule | None = None,
+        layer: int = 0,
+    ) -> tuple[Float[Tensor, "B T N C"], Float[Tensor, "B T P"] | None]:
+        """Return the tokens and, where ``flow`` was given, the flow of this block.
+
+        Args:
+            x: Tokens.
+            grid: Rows and columns of the patches.
+            flow: Asked between the attention and its adapter.
+            layer: Index of this block, handed on to ``flow``.
+        """
+        if self.before_attention is not None:
+            x = x + self.before_attention(x, grid)
+        num_frames = x.shape[1]
+        attended, q, k = self.attn(self.norm1(x).flatten(0, 1))
+        attended, q, k = (_unfold_frames(y, num_frames) for y in (attended, q, k))
+        w = None if flow is None else flow(q, k, x, layer, grid)
+
+        attended = self.ls1(attended)
+        branch = attended
+        if self.after_attention is not None:
+            branch = branch + self.after_attention(attended, w, grid)
+        x = x + self.drop_path(branch)
+
+        normed = self.norm2(x)
+        branch = self.ls2(self.mlp(normed))
+        if self.beside_mlp is not None:
+            branch = branch + self.beside_mlp(normed)
+        return x + self.drop_path(branch), w
+
+
+def _unfold_frames(
+    x: Float[Tensor, "F *axes"], num_frames: int
+) -> Float[Tensor, "B T *axes"]:
+    return x.unflatten(0, (-1, num_frames))
