@@ -4,6 +4,7 @@ import mmaction.models  # noqa: F401  (a child registry does not import its pare
 
 from amflow_mm.models import registered_layers  # noqa: F401
 from amflow_mm.models.backbones import AMFlowSideViT, AMFlowViT, ImageViT
+from amflow_mm.models.frozen_feature_preprocessor import FrozenFeaturePreprocessor
 from amflow_mm.models.heads import TemporalMeanHead
 from amflow_mm.models.necks import AMFlow, FeatureFlow, ShuffledFlow, UniformFlow
 from amflow_mm.models.recognizers import AMFlowRecognizer
@@ -15,6 +16,7 @@ __all__ = [
     "AMFlowSideViT",
     "AMFlowViT",
     "FeatureFlow",
+    "FrozenFeaturePreprocessor",
     "ImageViT",
     "PretrainedImageViT",
     "ShuffledFlow",

@@ -155,6 +155,7 @@ class ImageViT(BaseModule):
         layout = FAMILIES[family]
         size, self.patch_size = parse_variant(variant)
         self.family = family
+        self.activation = activation or layout.activation
         self.embed_dim = size.embed_dim
         self.readout = readout
         self.use_checkpoint = use_checkpoint
@@ -180,7 +181,7 @@ class ImageViT(BaseModule):
                 size.embed_dim,
                 size.num_heads,
                 size.mlp_dim,
-                activation=activation or layout.activation,
+                activation=self.activation,
                 gated_mlp=size.gated_mlp,
                 layer_scale=layout.layer_scale,
                 norm_eps=layout.norm_eps,

@@ -135,6 +135,16 @@ class AMFlowSideViT(ImageViT):
         names = [name for name, _ in self.named_parameters()]
         return [name for name in names if name.startswith(("side_norm.", "side_up."))]
 
+    def frozen_recipe(self) -> dict[str, Any]:
+        """Describe what :meth:`extract_frozen` depends on beside the frozen weights."""
+        return {
+            "family": self.family,
+            "activation": self.activation,
+            "num_heads": self.blocks[0].attn.num_heads,
+            "readout": self.readout,
+            "layers": self.layers,
+        }
+
     @torch.no_grad()
     def extract_frozen(
         self, clips: Float[Tensor, "B 3 T height width"], flow: FlowModule | None

@@ -1,0 +1,136 @@
+"""A dataset whose clips pass the frozen model once and are then served from disk."""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmaction.structures import ActionDataSample
+from torch.utils.data import Dataset
+
+from amflow_mm.datasets.feature_store import FeatureStore
+from amflow_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class FrozenFeatureDataset(Dataset):
+    """Wrap a video dataset; after :meth:`attach` its samples are frozen features from disk.
+
+    Random steps of the pipeline are drawn ``num_draws`` times for each sample, with seeds that
+    depend on the sample and the draw alone; training then picks one of the draws at random.
+    ``FrozenFeatureHook`` computes and attaches the features before the first epoch.
+
+    Args:
+        dataset: Config of the video dataset, its pipeline included.
+        cache_dir: Folder of the features; several datasets and models may share it.
+        num_draws: Random draws of the pipeline that are kept for each sample.
+    """
+
+    def __init__(
+        self, dataset: dict[str, Any], *, cache_dir: str = "data/cache", num_draws: int = 1
+    ) -> None:
+        if num_draws < 1:
+            raise ValueError(f"num_draws={num_draws} must be >= 1")
+        self.videos = DATASETS.build(dataset)
+        self.cache_dir = Path(cache_dir)
+        self.num_draws = num_draws
+        self._recipe = _plain(dataset)
+        self._stores: tuple[FeatureStore, ...] = ()
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """Metainfo of the video dataset."""
+        return self.videos.metainfo
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether samples come from disk."""
+        return bool(self._stores)
+
+    @property
+    def num_rows(self) -> int:
+        """Samples times draws."""
+        return len(self.videos) * self.num_draws
+
+    def fingerprint(self) -> str:
+        """Identify files, pipeline and draws: change one of them and the features are stale."""
+        files = []
+        for index in range(len(self.videos)):
+            path = Path(self.videos.get_data_info(index)["filename"])
+            stat = path.stat() if path.is_file() else None
+            files.append((str(path), stat and stat.st_size, stat and stat.st_mtime_ns))
+        text = json.dumps([self._recipe, self.num_draws, files])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def store(self, kind: str, *keys: str) -> FeatureStore:
+        """Return the store of this dataset for features that ``keys`` identify."""
+        text = json.dumps([self.fingerprint(), *keys])
+        key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return FeatureStore(self.cache_dir / f"{kind}-{key}", self.num_rows)
+
+    def attach(self, *stores: FeatureStore) -> None:
+        """Serve samples from complete stores from now on.
+
+        Raises:
+            ValueError: A store lacks rows.
+        """
+        for store in stores:
+            if not store.is_complete:
+                raise ValueError(f"{store.folder} lacks {len(store.missing_rows())} rows")
+        self._stores = stores
+
+    def draw(self, row: int) -> dict[str, Any]:
+        """Run the pipeline for a row with the row's own seed."""
+        with _seeded(row):
+            return self.videos[row // self.num_draws]
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return the annotation of a sample."""
+        return self.videos.get_data_info(index)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return features where they are attached, else the clip itself."""
+        if not self._stores:
+            return self.videos[index]
+        row = index * self.num_draws
+        if self.num_draws > 1:
+            row += int(torch.randint(self.num_draws, ()))
+        arrays = {k: v for store in self._stores for k, v in store.read(row).items()}
+        sample = ActionDataSample().set_gt_label(int(arrays.pop("label")))
+        inputs = {name: torch.from_numpy(value) for name, value in arrays.items()}
+        return {"inputs": inputs, "data_samples": sample}
+
+
+def _plain(value: Any) -> Any:
+    """Return a config as plain data, classes by their full names."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return value
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and torch inside a block and restore their state after it."""
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+        torch.set_rng_state(state[2])

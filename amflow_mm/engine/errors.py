@@ -1,0 +1,40 @@
+"""Errors that the user can put right: the tools print them as one line, without a traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from amflow_mm.engine.config_check import ConfigError
+
+EXIT_CODE = 2
+"""The one that argparse uses for a wrong command line."""
+
+
+class UserError(Exception):
+    """Something outside the code is missing or wrong, and the message says what to do."""
+
+
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that a config or a command line names does not exist."""
+
+
+class AnnotationError(UserError, ValueError):
+    """A line of an annotation list cannot be used."""
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint does not fit what it is loaded into, or cannot be read."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn the user's errors into one line on stderr and exit code 2.
+
+    Only the families that are meant for users are caught. Everything else is a fault of the
+    program and keeps its traceback.
+    """
+    try:
+        yield
+    except (UserError, ConfigError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(EXIT_CODE)

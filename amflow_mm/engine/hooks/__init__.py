@@ -1,0 +1,8 @@
+"""What is told and checked while a model trains."""
+
+from amflow_mm.engine.hooks.flow_statistics_hook import FlowStatisticsHook
+from amflow_mm.engine.hooks.frozen_feature_hook import FrozenFeatureHook
+from amflow_mm.engine.hooks.parameter_report_hook import ParameterReportHook
+from amflow_mm.engine.hooks.progress_hook import ProgressHook
+
+__all__ = ["FlowStatisticsHook", "FrozenFeatureHook", "ParameterReportHook", "ProgressHook"]

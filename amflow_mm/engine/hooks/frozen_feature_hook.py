@@ -1,0 +1,165 @@
+"""FrozenFeatureHook: compute the frozen features of a dataset once, then serve them from disk."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from amflow_mm.datasets import FeatureStore, FrozenFeatureDataset
+from amflow_mm.engine.progress import ProgressBar
+from amflow_mm.models.peft import trainable_state_dict
+from amflow_mm.registry import HOOKS
+
+
+class _Draws(Dataset):
+    """Rows of a dataset as (row, sample): what the frozen model is still to see."""
+
+    def __init__(self, dataset: FrozenFeatureDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return self.dataset.num_rows
+
+    def __getitem__(self, row: int) -> tuple[int, dict[str, Any]]:
+        return row, self.dataset.draw(row)
+
+
+@HOOKS.register_module()
+class FrozenFeatureHook(Hook):
+    """Fill the stores of every ``FrozenFeatureDataset`` before training, validation and test.
+
+    Tokens are kept by frozen weights, backbone and data; the flow by the neck's options too, so
+    that another neck reuses the tokens. A killed run goes on where it stopped.
+
+    Args:
+        batch_size: Videos that pass the frozen model at once.
+        num_workers: Processes that decode.
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, *, batch_size: int = 8, num_workers: int = 1) -> None:
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+
+    def before_train(self, runner: Any) -> None:
+        """Prepare training and validation."""
+        self._prepare(runner, "training", runner.train_dataloader.dataset)
+        if runner.val_loop is not None:
+            self._prepare(runner, "validation", runner.val_loop.dataloader.dataset)
+
+    def before_val(self, runner: Any) -> None:
+        """Prepare validation on its own."""
+        self._prepare(runner, "validation", runner.val_loop.dataloader.dataset)
+
+    def before_test(self, runner: Any) -> None:
+        """Prepare the test."""
+        self._prepare(runner, "test", runner.test_loop.dataloader.dataset)
+
+    def _prepare(self, runner: Any, name: str, dataset: Dataset) -> None:
+        if not isinstance(dataset, FrozenFeatureDataset) or dataset.is_attached:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        tokens, flow = _stores(model, dataset)
+        stores = [store for store in (tokens, flow) if store is not None]
+        if is_main_process():
+            missing = sorted(set().union(*(store.missing_rows() for store in stores)))
+            if missing:
+                self._fill(model, dataset, tokens, flow, missing, f"frozen features, {name}")
+            size = sum(store.num_bytes() for store in stores) / 1e6
+            runner.logger.info(f"frozen features, {name}: {size:.0f} MB in {dataset.cache_dir}")
+        barrier()
+        dataset.attach(*stores)
+
+    def _fill(
+        self,
+        model: nn.Module,
+        dataset: FrozenFeatureDataset,
+        tokens: FeatureStore,
+        flow: FeatureStore | None,
+        missing: list[int],
+        description: str,
+    ) -> None:
+        loader = DataLoader(
+            Subset(_Draws(dataset), missing),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=list,
+        )
+        progress = ProgressBar(dataset.num_rows, description, start=dataset.num_rows - len(missing))
+        for batch in loader:
+            features = _extract(model, [sample["inputs"] for _, sample in batch])
+            token_rows, flow_rows = {}, {}
+            for index, (row, sample) in enumerate(batch):
+                arrays = {k: v[index].cpu().numpy() for k, v in features.items() if k != "flow"}
+                label = sample["data_samples"].gt_label
+                token_rows[row] = {**arrays, "label": label.numpy().reshape(())}
+                if flow is not None:
+                    flow_rows[row] = {"flow": features["flow"][index].cpu().numpy()}
+            tokens.write(token_rows)
+            if flow is not None:
+                flow.write(flow_rows)
+            progress.advance(len(batch))
+        progress.close()
+
+
+@torch.no_grad()
+def _extract(model: nn.Module, clips: list[Tensor]) -> dict[str, Tensor]:
+    """Pass the views of a few videos through the frozen model: (videos, V, ...) each."""
+    num_views = clips[0].shape[0]
+    data = model.data_preprocessor({"inputs": clips, "data_samples": [None] * len(clips)})
+    neck = model.neck if model.with_neck else None
+    frozen = model.backbone.extract_frozen(data["inputs"].flatten(0, 1), neck)
+    return {name: value.unflatten(0, (-1, num_views)) for name, value in frozen.items()}
+
+
+def _stores(
+    model: nn.Module, dataset: FrozenFeatureDataset
+) -> tuple[FeatureStore, FeatureStore | None]:
+    """Return the stores of tokens and, where the neck measures any, of the flow.
+
+    Raises:
+        ValueError: The model cannot be split into a frozen and a trained part.
+    """
+    if not hasattr(model.backbone, "extract_frozen"):
+        raise ValueError(
+            f"backbone {type(model.backbone).__name__} trains inside the frozen model, so nothing "
+            "of it can be kept: use AMFlowSideViT, or the video dataset without "
+            "FrozenFeatureDataset"
+        )
+    neck = model.neck if model.with_neck else None
+    if neck is not None and any(parameter.requires_grad for parameter in neck.parameters()):
+        raise ValueError(
+            "the aligning encoder of the neck is trained, so its flow cannot be kept: use "
+            "AffineAligner, or the video dataset without FrozenFeatureDataset"
+        )
+    preprocessor = model.data_preprocessor
+    keys = (
+        _weights_digest(model.backbone),
+        f"{model.backbone.frozen_recipe()}",
+        f"{preprocessor.mean.tolist()} {preprocessor.std.tolist()} {preprocessor.format_shape}",
+    )
+    measurement = None if neck is None else neck.measurement()
+    tokens = dataset.store("tokens", *keys)
+    return tokens, None if measurement is None else dataset.store("flow", *keys, measurement)
+
+
+def _weights_digest(backbone: nn.Module) -> str:
+    trained = trainable_state_dict(backbone)
+    frozen = {k: v for k, v in backbone.state_dict().items() if k not in trained}
+    return _digest(frozen.items())
+
+
+def _digest(items: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(items):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(value.detach().float().cpu().numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""MMEngine's Runner, with what it gets wrong put right."""
+
+import copy
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_distributed, master_only
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from amflow_mm.engine.checkpoint import (
+    load_strictly,
+    read_checkpoint,
+    require_file,
+    resolve_resume,
+    strip_wrapper,
+)
+from amflow_mm.engine.config_check import check_config
+from amflow_mm.engine.distributed import init_cpu_processes, runs_on_cpu
+from amflow_mm.engine.reproducibility import collect_run_record, write_json
+from amflow_mm.engine.seeding import IterationSeedHook, seed_samples
+from amflow_mm.registry import RUNNERS
+
+RUN_RECORD = "run.json"
+
+
+@RUNNERS.register_module()
+class AMFlowRunner(Runner):
+    """A Runner that checks before it builds, loads strictly, and resumes exactly.
+
+    Differences from MMEngine's:
+
+    - a misspelt key of the config raises before anything is built;
+    - a checkpoint that does not fit raises instead of being loaded in part;
+    - resuming without a checkpoint raises instead of training from scratch, and a resumed run
+      repeats the uninterrupted one (``seeding``);
+    - several processes train on a machine without a GPU;
+    - ``run.json`` in the work folder tells how to repeat the run.
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> "AMFlowRunner":
+        """Check a config and build a runner from it.
+
+        Raises:
+            ConfigError: A key is unknown.
+            MissingFileError: There is nothing to resume, or ``load_from`` does not exist.
+        """
+        cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(copy.deepcopy(cfg))
+        check_config(cfg)
+        if cfg.get("resume"):
+            resolve_resume(cfg)
+        elif cfg.get("load_from"):
+            require_file(cfg.load_from, "checkpoint")
+        return super().from_cfg(cfg)
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a loader whose samples are seeded one by one (``seeding``)."""
+        if isinstance(dataloader, dict):
+            dataloader = seed_samples(dataloader, seed)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up processes; without a GPU they speak over gloo."""
+        if self.distributed and not is_distributed() and runs_on_cpu():
+            init_cpu_processes(self.launcher)
+        super().setup_env(env_cfg)
+
+    def set_randomness(
+        self, seed: int | None, diff_rank_seed: bool = False, deterministic: bool = False
+    ) -> None:
+        """Seed everything; cuBLAS wants its own word before it can be deterministic."""
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        super().set_randomness(seed, diff_rank_seed, deterministic)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes; on the CPU it has no device index."""
+        if self.distributed and model_wrapper_cfg is None and runs_on_cpu():
+            model_wrapper_cfg = {"type": "MMDistributedDataParallel", "device_ids": None}
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def register_hooks(
+        self, default_hooks: dict | None = None, custom_hooks: list | None = None
+    ) -> None:
+        """Register the config's hooks and the one that seeds each iteration."""
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(IterationSeedHook())
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = "cpu",
+        strict: bool = True,
+        revise_keys: tuple[tuple[str, str], ...] = ((r"^module\.", ""),),
+    ) -> dict[str, Any]:
+        """Load weights that fit exactly; returns the checkpoint.
+
+        Raises:
+            CheckpointError: Keys or shapes differ.
+            ValueError: ``strict=False`` was asked for.
+        """
+        if not strict:
+            raise ValueError(
+                "strict=False is not offered: weights that fit in part load without a word; "
+                "convert them to the model's keys first"
+            )
+        checkpoint = read_checkpoint(filename, map_location=map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        weights = strip_wrapper(checkpoint.get("state_dict", checkpoint), revise_keys)
+        load_strictly(self.unwrapped_model, weights, f"checkpoint {filename}")
+        self._has_loaded = True
+        self.logger.info(f"Loaded checkpoint {filename}")
+        return checkpoint
+
+    @property
+    def unwrapped_model(self) -> nn.Module:
+        """The model without the wrapper for several processes."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    @master_only
+    def dump_config(self) -> None:
+        """Write the resolved config beside the log.
+
+        MMEngine writes it into the work folder, where a test would replace what training left.
+        """
+        self.cfg.dump(Path(self.log_dir) / self._config_name)
+
+    @property
+    def _config_name(self) -> str:
+        return Path(self.cfg.filename).name if self.cfg.filename else "config.py"
+
+    def train(self) -> nn.Module:
+        """Write the record of the run, then train."""
+        self._record_run()
+        return super().train()
+
+    @master_only
+    def _record_run(self) -> None:
+        """Write config and record beside the checkpoints, and the record beside the log too."""
+        resolved_config = Path(self.work_dir) / self._config_name
+        self.cfg.dump(resolved_config)
+        record = collect_run_record(self.cfg) | {
+            "resolved_config": str(resolved_config),
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+            "world_size": self.world_size,
+            "resumed_from": self._load_from if self._resume else None,
+            "loaded_from": None if self._resume else self._load_from,
+        }
+        write_json(Path(self.work_dir) / RUN_RECORD, record)
+        write_json(Path(self.log_dir) / RUN_RECORD, record)

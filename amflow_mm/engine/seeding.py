@@ -1,0 +1,153 @@
+"""Randomness as a function of the seed and the place in training, not of what ran before.
+
+MMEngine saves no state of the random generators, so a resumed run draws other numbers than an
+uninterrupted one; and it seeds its data workers alike in every epoch, so that without persistent
+workers each epoch sees the same "random" crops. Both follow from letting generators run on. Here
+
+- an iteration is seeded from (seed, iteration, rank): ``IterationSeedHook``;
+- a sample is seeded from (seed, epoch, lap, index): ``SeededDataset`` and ``SampleKeySampler``.
+
+A resumed run therefore repeats the uninterrupted one, with any number of data workers, and the
+augmentation of a sample does not depend on the number of processes.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dist import get_dist_info
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import Dataset, Sampler
+
+from amflow_mm.registry import DATA_SAMPLERS, DATASETS, HOOKS
+
+
+def mix_seed(*parts: int) -> int:
+    """Mix non-negative numbers into one seed of 63 bits, so that near inputs give far seeds."""
+    low, high = np.random.SeedSequence(parts).generate_state(2)
+    return (int(high) << 31) ^ int(low)
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the generators of Python, numpy and torch on the CPU."""
+    random.seed(seed)
+    np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
+    torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def isolated_randomness(seed: int) -> Iterator[None]:
+    """Seed the generators inside the block and put their states back afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed_generators(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seed every training iteration, so that dropout does not depend on the past."""
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed all generators, those of the GPU included, before the forward pass."""
+        del batch_idx, data_batch
+        seed = mix_seed(runner.seed, runner.iter, runner.rank)
+        seed_generators(seed)
+        torch.manual_seed(seed)
+
+
+class SampleKey(NamedTuple):
+    """What decides the randomness of a sample beside the seed."""
+
+    epoch: int
+    lap: int
+    """How often the sampler has gone through the data set since the epoch began."""
+    index: int
+
+
+@DATA_SAMPLERS.register_module()
+class SampleKeySampler(Sampler[SampleKey]):
+    """Yield the indices of another sampler as sample keys.
+
+    Args:
+        dataset: Data set that is sampled.
+        sampler: Config of the sampler that gives the order.
+        seed: Seed of that order.
+    """
+
+    def __init__(self, dataset: Dataset, sampler: dict, *, seed: int | None = None) -> None:
+        self.sampler = DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
+        self.epoch = 0
+        self._dataset_size = len(dataset)
+        self._rank, self._world_size = get_dist_info()
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        """Yield keys; the lap counts the draws of all ranks, so it is one in every layout."""
+        for position, index in enumerate(self.sampler):
+            drawn = position * self._world_size + self._rank
+            yield SampleKey(self.epoch, drawn // self._dataset_size, index)
+
+    def __len__(self) -> int:
+        """Samples that this rank draws."""
+        return len(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Move to another epoch, with another order where the sampler shuffles."""
+        self.epoch = epoch
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """Make the samples of another data set a function of seed and key.
+
+    Args:
+        dataset: Config of the data set.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, dataset: dict, *, seed: int) -> None:
+        self.dataset = DATASETS.build(dataset)
+        self.seed = seed
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        """Load the sample ``key.index`` under its own seed."""
+        with isolated_randomness(mix_seed(self.seed, *key)):
+            return self.dataset[key.index]
+
+    def __len__(self) -> int:
+        """Samples."""
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        """Answer for the data set inside: MMEngine asks it for ``metainfo`` and ``full_init``."""
+        if name == "dataset":  # not there yet while a worker unpickles
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+def seed_samples(dataloader: dict, seed: int | None) -> dict:
+    """Return a loader's config whose samples are seeded one by one.
+
+    Without a seed, or where data set or sampler is an object instead of a config, the caller
+    has the randomness in its own hands and the config is returned as it is.
+    """
+    dataset, sampler = dataloader.get("dataset"), dataloader.get("sampler")
+    if seed is None or not isinstance(dataset, dict) or not isinstance(sampler, dict):
+        return dataloader
+    return {
+        **dataloader,
+        "dataset": {"type": SeededDataset, "dataset": dataset, "seed": seed},
+        "sampler": {"type": SampleKeySampler, "sampler": sampler},
+    }

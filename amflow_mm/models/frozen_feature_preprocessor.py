@@ -1,0 +1,39 @@
+"""Preprocessor for models that read clips or, once these are known, frozen features."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmaction.models.data_preprocessors import ActionDataPreprocessor
+from torch import Tensor
+
+from amflow_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class FrozenFeaturePreprocessor(ActionDataPreprocessor):
+    """MMAction2's preprocessor for clips; frozen features are stacked as they are.
+
+    Args:
+        mean: Mean of each channel, 0 to 255.
+        std: Standard deviation of each channel, 0 to 255.
+        format_shape: Axes of the clips.
+    """
+
+    def __init__(
+        self,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        *,
+        format_shape: str = "NCTHW",
+    ) -> None:
+        super().__init__(mean=mean, std=std, format_shape=format_shape)
+
+    def preprocess(
+        self, inputs: list[Any], data_samples: list[Any], training: bool = False
+    ) -> tuple[Tensor | dict[str, Tensor], list[Any]]:
+        """Return a batch and its samples."""
+        if not isinstance(inputs[0], Mapping):
+            return super().preprocess(inputs, data_samples, training)
+        stacked = {name: torch.stack([row[name] for row in inputs]) for name in inputs[0]}
+        return stacked, data_samples

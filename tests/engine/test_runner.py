@@ -1,0 +1,264 @@
+"""The runner: exact resume, strict loading, the record, what it refuses."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from tiny_experiment import write_experiment
+
+from amflow_mm.engine.config_check import ConfigError
+from amflow_mm.engine.errors import CheckpointError, MissingFileError
+from amflow_mm.engine.launch import load_config
+from amflow_mm.engine.runner import AMFlowRunner
+
+RUNS = itertools.count()
+
+RANDOM = {
+    "model.dropout": 0.5,
+    "train_dataloader.dataset.pipeline": [
+        {"type": "LoadArray"},
+        {"type": "RandomGain"},
+        {"type": "PackActionInputs"},
+    ],
+    "val_dataloader.dataset.pipeline": [
+        {"type": "LoadArray"},
+        {"type": "RandomGain"},
+        {"type": "PackActionInputs"},
+    ],
+}
+BY_ITERATION = {
+    "train_cfg": {"by_epoch": False, "max_iters": 6, "val_interval": 3, "_delete_": True},
+    "param_scheduler": [{"type": "CosineAnnealingLR", "T_max": 6, "by_epoch": False}],
+    "default_hooks.checkpoint": {"type": "CheckpointHook", "interval": 3, "by_epoch": False},
+}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    return write_experiment(tmp_path / "experiment")
+
+
+def make_config(experiment, work_dir, options=None, *, seed=3):
+    cfg = load_config(str(experiment), options)
+    cfg.work_dir = str(work_dir)
+    cfg.randomness = {"seed": seed}
+    # Runs within one second would share MMEngine's global instances.
+    cfg.experiment_name = f"run_{next(RUNS)}"
+    return cfg
+
+
+def train(experiment, work_dir, options=None, *, seed=3, resume=False):
+    cfg = make_config(experiment, work_dir, options, seed=seed)
+    cfg.resume = resume
+    runner = AMFlowRunner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+def assert_same(found, expected, where="checkpoint"):
+    """Compare nested state to the bit."""
+    assert type(found) is type(expected), where
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys(), where
+        for key in expected:
+            assert_same(found[key], expected[key], f"{where}.{key}")
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected), where
+        for index, (a, b) in enumerate(zip(found, expected, strict=True)):
+            assert_same(a, b, f"{where}[{index}]")
+    elif isinstance(expected, torch.Tensor):
+        assert torch.equal(found, expected), where
+    else:
+        assert found == expected, where
+
+
+def assert_same_run(found, expected):
+    for part in ("state_dict", "optimizer", "param_schedulers"):
+        assert_same(torch.load(found)[part], torch.load(expected)[part], part)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("seed_on_resume", [None, 3])
+def test_resumed_epochs_repeat_the_uninterrupted_run(
+    experiment, tmp_path, num_workers, seed_on_resume
+):
+    """With random augmentation, dropout, and a validation between that draws numbers too."""
+    options = RANDOM | {"train_dataloader.num_workers": num_workers}
+    train(experiment, tmp_path / "whole", options)
+    first = options | {"train_cfg.max_epochs": 1}
+    train(experiment, tmp_path / "parts", first)
+    train(experiment, tmp_path / "parts", options, seed=seed_on_resume, resume=True)
+    assert_same_run(tmp_path / "parts/epoch_2.pth", tmp_path / "whole/epoch_2.pth")
+
+
+def test_resumed_iterations_repeat_the_uninterrupted_run(experiment, tmp_path):
+    options = RANDOM | BY_ITERATION
+    train(experiment, tmp_path / "whole", options)
+    train(experiment, tmp_path / "parts", options | {"train_cfg.max_iters": 3})
+    train(experiment, tmp_path / "parts", options, resume=True)
+    assert_same_run(tmp_path / "parts/iter_6.pth", tmp_path / "whole/iter_6.pth")
+
+
+def test_randomness_is_at_work_in_these_tests(experiment, tmp_path):
+    for name, options, seed in (
+        ("a", RANDOM, 3),
+        ("b", RANDOM, 4),
+        ("c", {"model.dropout": 0.5}, 3),
+    ):
+        train(experiment, tmp_path / name, options, seed=seed)
+    weights = [
+        torch.load(tmp_path / name / "epoch_2.pth")["state_dict"]["mixer.weight"] for name in "abc"
+    ]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_augmentation_differs_from_epoch_to_epoch(experiment, tmp_path):
+    """MMEngine seeds its workers alike in every epoch."""
+    options = RANDOM | {"train_dataloader.num_workers": 1}
+    runner = AMFlowRunner.from_cfg(make_config(experiment, tmp_path / "run", options))
+    loader = runner.build_dataloader(runner.cfg.train_dataloader, seed=3)
+    epochs = []
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        clips = [clip for batch in loader for clip in batch["inputs"]]
+        epochs.append(sum(clip.abs().sum().item() for clip in clips))
+    assert epochs[0] != epochs[1]
+
+
+def test_nothing_to_resume_raises_before_anything_is_built(experiment, tmp_path):
+    cfg = make_config(experiment, tmp_path / "run")
+    cfg.resume = True
+    with pytest.raises(MissingFileError, match=rf"nothing to resume in {tmp_path}/run"):
+        AMFlowRunner.from_cfg(cfg)
+    assert not (tmp_path / "run").exists()
+
+
+def test_misspelt_key_raises_before_anything_is_built(experiment, tmp_path):
+    cfg = make_config(experiment, tmp_path / "run", {"model.cls_head.num_clases": 5})
+    with pytest.raises(ConfigError, match="num_clases"):
+        AMFlowRunner.from_cfg(cfg)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_checkpoint_raises_before_anything_is_built(experiment, tmp_path):
+    cfg = make_config(experiment, tmp_path / "run", {"load_from": "nowhere.pth"})
+    with pytest.raises(MissingFileError, match=r"checkpoint nowhere\.pth does not exist"):
+        AMFlowRunner.from_cfg(cfg)
+
+
+def test_checkpoint_of_another_model_is_refused(experiment, tmp_path):
+    train(experiment, tmp_path / "run")
+    path = str(tmp_path / "run/epoch_2.pth")
+    cfg = make_config(experiment, tmp_path / "other", {"model.cls_head.num_classes": 5})
+    cfg.load_from = path
+    runner = AMFlowRunner.from_cfg(cfg)
+    with pytest.raises(CheckpointError, match=r"cls_head\.fc\.weight is \(3, 7\).*num_classes"):
+        runner.test()
+
+
+def test_partial_loading_is_not_offered(experiment, tmp_path):
+    runner = AMFlowRunner.from_cfg(make_config(experiment, tmp_path / "run"))
+    with pytest.raises(ValueError, match="strict=False is not offered"):
+        runner.load_checkpoint("x.pth", strict=False)
+
+
+def test_frozen_parameters_stay_and_are_not_in_the_optimiser(experiment, tmp_path):
+    options = {"custom_hooks": [{"type": "ParameterReportHook"}]}
+    train(experiment, tmp_path / "run", options | {"train_cfg.max_epochs": 1})
+    first = torch.load(tmp_path / "run/epoch_1.pth")
+    train(experiment, tmp_path / "run", options, resume=True)
+    second = torch.load(tmp_path / "run/epoch_2.pth")
+    moved = {
+        key
+        for key, value in second["state_dict"].items()
+        if not torch.equal(value, first["state_dict"][key])
+    }
+    assert moved == {
+        "position",
+        "mixer.weight",
+        "mixer.bias",
+        "norm.weight",
+        "norm.bias",
+        "cls_head.fc.weight",
+        "cls_head.fc.bias",
+    }
+    assert len(second["optimizer"]["state"]) == len(moved)
+
+
+def test_record_tells_how_to_repeat_the_run(experiment, tmp_path):
+    runner = train(experiment, tmp_path / "run", {"optim_wrapper.optimizer.lr": 0.5}, seed=11)
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["seed"] == 11
+    assert record["config"] == str(experiment)
+    assert record["world_size"] == 1
+    assert record["resumed_from"] is None
+    resolved = load_config(record["resolved_config"])
+    assert resolved.optim_wrapper.optimizer.lr == 0.5
+    assert resolved.randomness.seed == 11
+    beside_log = json.loads((tmp_path / "run" / runner.timestamp / "run.json").read_text())
+    assert beside_log == record
+
+
+def test_random_seed_is_recorded_and_resuming_is_told(experiment, tmp_path):
+    runner = train(experiment, tmp_path / "run", {"train_cfg.max_epochs": 1}, seed=None)
+    assert json.loads((tmp_path / "run/run.json").read_text())["seed"] == runner.seed
+    train(experiment, tmp_path / "run", seed=None, resume=True)
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    assert record["seed"] == runner.seed
+    assert record["resumed_from"] == str(tmp_path / "run/epoch_1.pth")
+
+
+def test_a_test_leaves_the_record_of_the_training(experiment, tmp_path):
+    train(experiment, tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    cfg = make_config(experiment, tmp_path / "run", {"optim_wrapper.optimizer.lr": 7})
+    cfg.load_from = str(tmp_path / "run/epoch_2.pth")
+    AMFlowRunner.from_cfg(cfg).test()
+    after = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    assert after == before
+
+
+def test_mixed_precision_trains(experiment, tmp_path):
+    options = {"optim_wrapper.type": "AutocastOptimWrapper", "optim_wrapper.where": "anywhere"}
+    train(experiment, tmp_path / "half", options)
+    train(experiment, tmp_path / "full")
+    half, full = (
+        torch.load(tmp_path / name / "epoch_2.pth")["state_dict"] for name in ("half", "full")
+    )
+    assert not torch.equal(half["mixer.weight"], full["mixer.weight"])
+    torch.testing.assert_close(half["mixer.weight"], full["mixer.weight"], atol=0.05, rtol=0)
+
+
+def test_deterministic_run_tells_cublas(experiment, tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    cfg = make_config(experiment, tmp_path / "run")
+    cfg.randomness.deterministic = True
+    try:
+        runner = AMFlowRunner.from_cfg(cfg)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert runner.deterministic
+        import os
+
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+
+
+def test_flow_statistics_and_progress_ride_along(experiment, tmp_path, capsys):
+    options = {
+        "custom_hooks": [{"type": "FlowStatisticsHook", "interval": 2}, {"type": "ProgressHook"}]
+    }
+    runner = train(experiment, tmp_path / "run", options)
+    flow = runner.message_hub.get_scalar("train/flow_mean")
+    assert len(flow.data[0]) == 4
+    assert flow.current() == pytest.approx(1.0)
+    error = capsys.readouterr().err
+    assert "training: 8/8, done in" in error
+    assert "validation: 3/3, done in" in error
+    log = (tmp_path / "run" / runner.timestamp / f"{runner.timestamp}.log").read_text()
+    assert "flow_mean: 1.0000" in log
+    train(experiment, tmp_path / "plain")
+    assert_same_run(tmp_path / "run/epoch_2.pth", tmp_path / "plain/epoch_2.pth")

@@ -1,0 +1,168 @@
+"""Randomness depends on seed and place alone."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from amflow_mm.engine.seeding import (
+    SampleKey,
+    SampleKeySampler,
+    SeededDataset,
+    isolated_randomness,
+    mix_seed,
+    seed_generators,
+    seed_samples,
+)
+from amflow_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class DrawingDataset(Dataset):
+    """Samples are (index, a draw from each generator)."""
+
+    metainfo = {"classes": ("a", "b")}
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int):
+        if index >= self.size:
+            raise IndexError(index)
+        return index, random.random(), np.random.rand(), torch.rand(()).item()
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope("amflow_mm")
+
+
+def build_loader(*, num_workers=0, seed=3, epoch=0, batch_size=2, size=7):
+    loader = seed_samples(
+        {
+            "batch_size": batch_size,
+            "num_workers": num_workers,
+            "dataset": {"type": "DrawingDataset", "size": size},
+            "sampler": {"type": "DefaultSampler", "shuffle": True},
+        },
+        seed,
+    )
+    loader = Runner.build_dataloader(loader, seed=seed)
+    loader.sampler.set_epoch(epoch)
+    return loader
+
+
+def draw(**options):
+    return {sample[0]: sample for batch in build_loader(**options) for sample in zip(*batch, strict=True)}
+
+
+def test_mixed_seeds_differ_for_near_inputs():
+    seeds = {mix_seed(seed, epoch, index) for seed in range(5) for epoch in range(7) for index in range(11)}
+    assert len(seeds) == 5 * 7 * 11
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_isolated_randomness_puts_every_generator_back():
+    seed_generators(1)
+    expected = random.random(), np.random.rand(), torch.rand(()).item()
+    seed_generators(1)
+    with isolated_randomness(2):
+        inside = random.random(), np.random.rand(), torch.rand(()).item()
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == expected
+    assert all(a != b for a, b in zip(inside, expected, strict=True))
+
+
+def test_generators_are_put_back_after_an_error():
+    seed_generators(1)
+    expected = random.random()
+    seed_generators(1)
+    with pytest.raises(KeyError, match="x"), isolated_randomness(2):
+        raise KeyError("x")
+    assert random.random() == expected
+
+
+def test_sample_does_not_depend_on_batch_size_or_on_what_was_drawn_before():
+    expected = draw()
+    torch.rand(3), np.random.rand(5)
+    assert draw(batch_size=3) == expected
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_sample_does_not_depend_on_the_number_of_workers(num_workers):
+    assert draw(num_workers=num_workers) == draw()
+
+
+def test_sample_differs_between_epochs_and_seeds():
+    first, second, other = draw(), draw(epoch=1), draw(seed=4)
+    assert first.keys() == second.keys() == other.keys()
+    for index in first:
+        draws = {first[index][1:], second[index][1:], other[index][1:]}
+        assert len(draws) == 3
+
+
+def test_order_is_that_of_the_inner_sampler_in_each_epoch():
+    plain = Runner.build_dataloader(
+        {
+            "batch_size": 1,
+            "dataset": {"type": "DrawingDataset", "size": 7},
+            "sampler": {"type": "DefaultSampler", "shuffle": True},
+        },
+        seed=3,
+    )
+    plain.sampler.set_epoch(2)
+    keys = list(build_loader(epoch=2).sampler)
+    assert [key.index for key in keys] == list(plain.sampler)
+    assert {key.epoch for key in keys} == {2}
+
+
+def test_lap_counts_rounds_of_an_endless_sampler():
+    dataset = DrawingDataset(3)
+    sampler = SampleKeySampler(dataset, {"type": "InfiniteSampler"}, seed=1)
+    keys = [key for key, _ in zip(sampler, range(7), strict=False)]
+    assert [key.lap for key in keys] == [0, 0, 0, 1, 1, 1, 2]
+    assert {key.epoch for key in keys} == {0}
+
+
+def test_lap_is_that_of_one_process_when_two_share_a_data_set(monkeypatch):
+    dataset = DrawingDataset(5)
+
+    def keys_of(rank, world_size):
+        layout = (rank, world_size)
+        monkeypatch.setattr("amflow_mm.engine.seeding.get_dist_info", lambda: layout)
+        monkeypatch.setattr("mmengine.dataset.sampler.get_dist_info", lambda: layout)
+        return list(SampleKeySampler(dataset, {"type": "DefaultSampler"}, seed=1))
+
+    alone, shared = keys_of(0, 1), keys_of(0, 2) + keys_of(1, 2)
+    assert set(alone) < set(shared)
+    assert len(shared) == 6  # one sample pads the second process
+    assert {key.lap for key in set(shared) - set(alone)} == {1}
+
+
+def test_seeded_dataset_answers_for_the_one_inside_and_travels_to_workers():
+    dataset = SeededDataset({"type": "DrawingDataset", "size": 4}, seed=1)
+    assert len(dataset) == 4
+    assert dataset.metainfo == {"classes": ("a", "b")}
+    assert not hasattr(dataset, "full_init")
+    copy = pickle.loads(pickle.dumps(dataset))
+    key = SampleKey(0, 0, 2)
+    assert copy[key] == dataset[key]
+
+
+@pytest.mark.parametrize("part", ["dataset", "sampler"])
+def test_objects_are_left_alone(part):
+    loader = {"dataset": {"type": "X"}, "sampler": {"type": "Y"}, part: object()}
+    assert seed_samples(loader, 1) is loader
+
+
+def test_without_a_seed_nothing_is_seeded():
+    loader = {"dataset": {"type": "X"}, "sampler": {"type": "Y"}}
+    assert seed_samples(loader, None) is loader
+

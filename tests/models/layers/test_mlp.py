@@ -1,0 +1,43 @@
+"""Feed-forward layers against loops."""
+
+import numpy as np
+import pytest
+import torch
+
+from amflow_mm.models.layers import Mlp, QuickGELU, SwiGLU, build_activation
+from amflow_mm.testing import fixed_init_, fixed_tensor
+from tests.reference.basics import elementwise, to_numpy, weights_of
+from tests.reference.vit import mlp as mlp_by_loops
+
+
+@pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
+def test_the_mlp_equals_the_loops(activation):
+    module, x = fixed_init_(Mlp(5, 7, activation=activation)), fixed_tensor((3, 5))
+    for found, token in zip(module(x), x, strict=True):
+        expected = mlp_by_loops(to_numpy(token), weights_of(module), activation)
+        np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_gated_layer_equals_the_loops():
+    module, x = fixed_init_(SwiGLU(5, 7)), fixed_tensor((3, 5))
+    for found, token in zip(module(x), x, strict=True):
+        expected = mlp_by_loops(to_numpy(token), weights_of(module), "unused")
+        np.testing.assert_allclose(to_numpy(found), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gelu", "quick_gelu"])
+def test_activations_equal_the_loops(name):
+    x = fixed_tensor((11,), scale=3.0)
+    found = build_activation(name)(x)
+    np.testing.assert_allclose(to_numpy(found), elementwise(to_numpy(x), name), atol=1e-6)
+
+
+def test_the_quick_form_is_not_the_exact_one():
+    x = torch.tensor([1.0])
+    assert (QuickGELU()(x) - torch.nn.GELU()(x)).abs() > 1e-3
+
+
+@pytest.mark.usefixtures("own_checks_only")
+def test_an_unknown_activation_raises():
+    with pytest.raises(ValueError, match="activation='relu' must be one of 'gelu', 'quick_gelu'"):
+        build_activation("relu")
