@@ -111,7 +111,7 @@ class _Painter:
         return contact_sheet(
             rows,
             title=f"{title}   AM flow of frames {measured.stride} apart "
-            f"({measured.stride / measured.fps:.2f} s), mean of blocks {_ranges(measured.layers)}",
+            f"({measured.stride / measured.fps:.2f} s), mean of blocks {block_ranges(measured.layers)}",
             footer=colour_bar(self.scale, width),
             tile_width=SHEET_TILE_WIDTH,
         )
@@ -141,7 +141,7 @@ def drawn_size(height: int, width: int) -> tuple[int, int]:
     return drawn_height, drawn_width
 
 
-def _ranges(layers: Sequence[int]) -> str:
+def block_ranges(layers: Sequence[int]) -> str:
     """Write block numbers in short: 1-6, 9."""
     runs: list[list[int]] = []
     for layer in layers:

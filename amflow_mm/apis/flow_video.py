@@ -88,6 +88,8 @@ def flow_of_video(
     layers = _check_layers(layers, model)
     if size < model.patch_size:
         raise UserError(f"size={size} must be >= the model's patch size, {model.patch_size} pixels")
+    if num_frames is not None and num_frames < 2:
+        raise UserError(f"num_frames={num_frames} must be >= 2: AM flow compares frames")
     info = probe_video(video)
     total = min(info.num_frames, num_frames or info.num_frames)
     stride = _choose_stride(stride, info.fps, total)

@@ -81,9 +81,8 @@ def read_frames(
     count = 0
     with _open_video(path) as container:
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
         size = {"width": stream.codec_context.width, "height": stream.codec_context.height}
-        for frame in _decode(container, stream, path):
+        for frame in _decode(container, path):
             # Bare streams carry no time stamps.
             time = count / float(stream.average_rate) if frame.time is None else frame.time
             first_time = time if first_time is None else first_time
@@ -104,29 +103,31 @@ def _open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
         # Old AVI files carry titles in unknown encodings, which are not worth an error.
         container = av.open(os.fspath(path), metadata_errors="ignore")
     except av.error.FFmpegError as error:
-        raise UnreadableVideoError(
-            f"{path}: cannot be read as a video ({error.strerror})"
-        ) from error
-    if not container.streams.video:
+        reason = error.strerror
+        raise UnreadableVideoError(f"{path}: cannot be read as a video ({reason})") from error
+    streams = container.streams.video
+    if not streams or streams[0].codec_context is None:
         container.close()
-        raise UnreadableVideoError(f"{path}: the file has no video stream")
+        lack = "no decoder for its video stream" if streams else "no video stream in the file"
+        raise UnreadableVideoError(f"{path}: there is {lack}")
     return container
 
 
 def _decode(
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    path: str | os.PathLike[str],
+    container: av.container.InputContainer, path: str | os.PathLike[str]
 ) -> Iterator[av.VideoFrame]:
     """Decode packet by packet, so that a damaged one costs its own frames only."""
     damaged = 0
-    for packet in container.demux(stream):
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            damaged += 1
-            continue
-        yield from frames
+    try:
+        for packet in container.demux(video=0):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                damaged += 1
+                continue
+            yield from frames
+    except av.error.FFmpegError as error:
+        raise UnreadableVideoError(f"{path}: decoding failed ({error.strerror})") from error
     if damaged:
         warnings.warn(
             f"{path}: {damaged} damaged packets were skipped; frames are missing", stacklevel=3

@@ -14,7 +14,8 @@ several frames may tell the axis (left or right against up or down) but never th
 ceiling is one half. A linear reader of mean features stays at chance.
 
 The camera's path is drawn without regard to the class, is symmetric about the middle of the clip
-and of random sign. So with a moving camera the second statement still holds, and the first holds
+and of random sign. So with a moving camera the second statement still holds (the camera runs
+backwards too), and the first holds
 on average over the camera's signs (means and variances; not every higher moment).
 """
 

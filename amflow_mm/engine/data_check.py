@@ -51,11 +51,10 @@ def check_weights(cfg: Config) -> None:
         MissingFileError: One does not.
     """
     for where, part in _find_dicts(cfg.get("model", {}), "model"):
-        if not where.endswith("init_cfg"):
-            continue
-        for key in ("checkpoint", "source"):
+        keys = ("checkpoint", "source") if where.endswith(".init_cfg") else ("pretrained",)
+        for key in keys:
             path = part.get(key)
-            if path and Path(path).suffix:  # named weights have no suffix
+            if isinstance(path, str) and Path(path).suffix:  # named weights have no suffix
                 require_file(
                     path if is_remote(path) else Path(path).expanduser(),
                     "weights file",

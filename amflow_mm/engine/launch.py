@@ -1,6 +1,7 @@
 """From a command line to a runner: what tools/train.py and tools/test.py have in common."""
 
 import argparse
+import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,8 @@ class TrainOptions:
     """Flags of tools/train.py, as they change a config.
 
     Args:
-        resume: None, ``auto`` for the newest checkpoint of the work folder, or a path.
+        resume: None, ``auto`` for the newest checkpoint of the work folder, or a path. The seed
+            is then the checkpoint's; another ``seed`` is an error.
         amp: Train in mixed precision.
         validate: Validate while training.
         auto_scale_lr: Scale the learning rate by batch size over ``base_batch_size``.
@@ -86,7 +88,7 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     require_file(path, "config")
     cfg = Config.fromfile(path)
     if options:
-        cfg.merge_from_dict(dict(options))
+        cfg.merge_from_dict(copy.deepcopy(dict(options)))  # the merge eats `_delete_` keys
     cfg.setdefault("default_scope", "amflow_mm")
     return cfg
 
@@ -123,7 +125,8 @@ def set_train_options(cfg: Config, options: TrainOptions) -> None:
         cfg.resume = True
         cfg.load_from = None if options.resume == "auto" else options.resume
     randomness = dict(cfg.get("randomness") or {})
-    if options.seed is not None:
+    if options.seed is not None or options.resume is not None:
+        # A run that is resumed brings its seed along, whatever the config's default.
         randomness["seed"] = options.seed
     if options.deterministic:
         randomness["deterministic"] = True

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_distributed, master_only
 from mmengine.model import is_model_wrapper
+from mmengine.optim import _ParamScheduler
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,10 +23,13 @@ from amflow_mm.engine.checkpoint import (
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.distributed import init_cpu_processes, runs_on_cpu
 from amflow_mm.engine.reproducibility import collect_run_record, write_json
-from amflow_mm.engine.seeding import IterationSeedHook, seed_samples
+from amflow_mm.engine.seeding import IterationSeedHook, build_seeded_dataloader
 from amflow_mm.registry import RUNNERS
 
 RUN_RECORD = "run.json"
+
+SCHEDULE_PROGRESS = ("last_step", "_global_step", "_last_value", "base_values")
+"""What of a scheduler's state is its progress; the rest are its settings."""
 
 
 @RUNNERS.register_module()
@@ -63,9 +67,9 @@ class AMFlowRunner(Runner):
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         """Build a loader whose samples are seeded one by one (``seeding``)."""
-        if isinstance(dataloader, dict):
-            dataloader = seed_samples(dataloader, seed)
-        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if seed is None or not isinstance(dataloader, dict):
+            return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        return build_seeded_dataloader(dataloader, seed, diff_rank_seed=diff_rank_seed)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without a GPU they speak over gloo."""
@@ -93,6 +97,24 @@ class AMFlowRunner(Runner):
         """Register the config's hooks and the one that seeds each iteration."""
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(IterationSeedHook())
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume, and tell where the checkpoint's schedule replaces the config's.
+
+        Schedulers are restored with their settings, so a longer ``max_epochs`` alone does not
+        stretch them.
+        """
+        built = [_settings(scheduler) for scheduler in self.param_schedulers or []]
+        super().resume(filename, *args, **kwargs)
+        for scheduler, asked in zip(self.param_schedulers or [], built, strict=True):
+            found = _settings(scheduler)
+            changed = [key for key in found if found[key] != asked[key]]
+            if changed:
+                self.logger.warning(
+                    f"{type(scheduler).__name__} goes on with "
+                    f"{', '.join(f'{key}={found[key]}' for key in changed)} of the checkpoint, "
+                    f"instead of {', '.join(f'{key}={asked[key]}' for key in changed)}"
+                )
 
     def load_checkpoint(
         self,
@@ -157,3 +179,8 @@ class AMFlowRunner(Runner):
         }
         write_json(Path(self.work_dir) / RUN_RECORD, record)
         write_json(Path(self.log_dir) / RUN_RECORD, record)
+
+
+def _settings(scheduler: _ParamScheduler) -> dict[str, Any]:
+    state = scheduler.state_dict()
+    return {key: value for key, value in state.items() if key not in SCHEDULE_PROGRESS}

@@ -5,7 +5,7 @@ uninterrupted one; and it seeds its data workers alike in every epoch, so that w
 workers each epoch sees the same "random" crops. Both follow from letting generators run on. Here
 
 - an iteration is seeded from (seed, iteration, rank): ``IterationSeedHook``;
-- a sample is seeded from (seed, epoch, lap, index): ``SeededDataset`` and ``SampleKeySampler``.
+- a sample is seeded from (seed, epoch, lap, index): ``SampleKeySampler`` and ``SeededFetch``.
 
 A resumed run therefore repeats the uninterrupted one, with any number of data workers, and the
 augmentation of a sample does not depend on the number of processes.
@@ -21,9 +21,9 @@ import torch
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from amflow_mm.registry import DATA_SAMPLERS, DATASETS, HOOKS
+from amflow_mm.registry import DATA_SAMPLERS, HOOKS
 
 
 def mix_seed(*parts: int) -> int:
@@ -108,46 +108,43 @@ class SampleKeySampler(Sampler[SampleKey]):
             self.sampler.set_epoch(epoch)
 
 
-@DATASETS.register_module()
-class SeededDataset(Dataset):
-    """Make the samples of another data set a function of seed and key.
+class SeededFetch:
+    """Fetch samples by key, each under its own seed.
+
+    Made for ``dataset.__getitems__``, by which torch's loader fetches the samples of a batch.
+    The data set itself stays what it is, for hooks that ask for its type or take single samples.
 
     Args:
-        dataset: Config of the data set.
+        dataset: Data set that is fetched from.
         seed: Seed of the run.
     """
 
-    def __init__(self, dataset: dict, *, seed: int) -> None:
-        self.dataset = DATASETS.build(dataset)
+    def __init__(self, dataset: Dataset, *, seed: int) -> None:
+        self.dataset = dataset
         self.seed = seed
 
-    def __getitem__(self, key: SampleKey) -> Any:
-        """Load the sample ``key.index`` under its own seed."""
-        with isolated_randomness(mix_seed(self.seed, *key)):
-            return self.dataset[key.index]
-
-    def __len__(self) -> int:
-        """Samples."""
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        """Answer for the data set inside: MMEngine asks it for ``metainfo`` and ``full_init``."""
-        if name == "dataset":  # not there yet while a worker unpickles
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
+    def __call__(self, keys: list[SampleKey]) -> list[Any]:
+        """Load the samples of a batch."""
+        samples = []
+        for key in keys:
+            with isolated_randomness(mix_seed(self.seed, *key)):
+                samples.append(self.dataset[key.index])
+        return samples
 
 
-def seed_samples(dataloader: dict, seed: int | None) -> dict:
-    """Return a loader's config whose samples are seeded one by one.
+def build_seeded_dataloader(dataloader: dict, seed: int, *, diff_rank_seed: bool) -> DataLoader:
+    """Build a loader whose samples are seeded one by one.
 
-    Without a seed, or where data set or sampler is an object instead of a config, the caller
-    has the randomness in its own hands and the config is returned as it is.
+    Args:
+        dataloader: Config of the loader. Where its sampler is an object instead of a config, the
+            caller has the randomness in its own hands.
+        seed: Seed of the run.
+        diff_rank_seed: See MMEngine's ``Runner.build_dataloader``.
     """
-    dataset, sampler = dataloader.get("dataset"), dataloader.get("sampler")
-    if seed is None or not isinstance(dataset, dict) or not isinstance(sampler, dict):
-        return dataloader
-    return {
-        **dataloader,
-        "dataset": {"type": SeededDataset, "dataset": dataset, "seed": seed},
-        "sampler": {"type": SampleKeySampler, "sampler": sampler},
-    }
+    sampler = dataloader.get("sampler")
+    if not isinstance(sampler, dict):
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+    keyed = {**dataloader, "sampler": {"type": SampleKeySampler, "sampler": sampler}}
+    loader = Runner.build_dataloader(keyed, seed, diff_rank_seed)
+    loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed=seed)
+    return loader

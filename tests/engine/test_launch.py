@@ -6,7 +6,6 @@ import os
 import pytest
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from tiny_experiment import write_experiment
 
 from amflow_mm.engine import launch
 from amflow_mm.engine.config_check import ConfigError
@@ -20,6 +19,7 @@ from amflow_mm.engine.launch import (
     set_run,
     set_train_options,
 )
+from tests.engine.tiny_experiment import write_experiment
 
 TRAIN = ["train_dataloader", "val_dataloader"]
 
@@ -36,7 +36,9 @@ def test_missing_config_is_one_line():
 
 def test_options_override_nested_keys_and_list_items(tmp_path):
     path = write_experiment(tmp_path / "experiment")
-    cfg = load_config(str(path), {"optim_wrapper.optimizer.lr": 5, "clip_pipeline.1": {"type": "X"}})
+    cfg = load_config(
+        str(path), {"optim_wrapper.optimizer.lr": 5, "clip_pipeline.1": {"type": "X"}}
+    )
     assert cfg.optim_wrapper.optimizer.lr == 5
     assert cfg.clip_pipeline[1].type == "X"
 
@@ -92,11 +94,15 @@ def test_seed_joins_what_the_config_says(cfg):
 
 
 @pytest.mark.parametrize(("resume", "load_from"), [("auto", None), ("x.pth", "x.pth")])
-def test_resume(cfg, resume, load_from):
+@pytest.mark.parametrize("seed", [None, 7])
+def test_resume_forgets_the_seed_of_the_config_but_not_one_asked_for(cfg, resume, load_from, seed):
+    """The config's is a default; the run may have been started with another."""
     cfg.load_from = "weights.pth"
-    set_train_options(cfg, TrainOptions(resume=resume))
+    cfg.randomness = {"seed": 0}
+    set_train_options(cfg, TrainOptions(resume=resume, seed=seed))
     assert cfg.resume is True
     assert cfg.load_from == load_from
+    assert cfg.randomness.seed == seed
 
 
 def test_auto_scale_lr_needs_a_base(cfg):
@@ -144,7 +150,7 @@ def test_amp_leaves_a_config_that_has_it(cfg, kind):
 
 def test_amp_refuses_what_it_does_not_know(cfg):
     cfg.optim_wrapper.type = "ApexOptimWrapper"
-    with pytest.raises(UserError, match="--amp does not know .*ApexOptimWrapper"):
+    with pytest.raises(UserError, match=r"--amp does not know .*ApexOptimWrapper"):
         set_train_options(cfg, TrainOptions(amp=True))
 
 

@@ -13,11 +13,10 @@ from torch.utils.data import Dataset
 from amflow_mm.engine.seeding import (
     SampleKey,
     SampleKeySampler,
-    SeededDataset,
+    build_seeded_dataloader,
     isolated_randomness,
     mix_seed,
     seed_generators,
-    seed_samples,
 )
 from amflow_mm.registry import DATASETS
 
@@ -25,8 +24,6 @@ from amflow_mm.registry import DATASETS
 @DATASETS.register_module()
 class DrawingDataset(Dataset):
     """Samples are (index, a draw from each generator)."""
-
-    metainfo = {"classes": ("a", "b")}
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -45,27 +42,36 @@ def _scope():
     init_default_scope("amflow_mm")
 
 
-def build_loader(*, num_workers=0, seed=3, epoch=0, batch_size=2, size=7):
-    loader = seed_samples(
-        {
-            "batch_size": batch_size,
-            "num_workers": num_workers,
-            "dataset": {"type": "DrawingDataset", "size": size},
-            "sampler": {"type": "DefaultSampler", "shuffle": True},
-        },
-        seed,
-    )
-    loader = Runner.build_dataloader(loader, seed=seed)
+def make_loader_config(*, num_workers=0, batch_size=2, size=7):
+    return {
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "dataset": {"type": "DrawingDataset", "size": size},
+        "sampler": {"type": "DefaultSampler", "shuffle": True},
+    }
+
+
+def build_loader(*, seed=3, epoch=0, **options):
+    loader = build_seeded_dataloader(make_loader_config(**options), seed, diff_rank_seed=False)
     loader.sampler.set_epoch(epoch)
     return loader
 
 
 def draw(**options):
-    return {sample[0]: sample for batch in build_loader(**options) for sample in zip(*batch, strict=True)}
+    return {
+        sample[0]: sample
+        for batch in build_loader(**options)
+        for sample in zip(*batch, strict=True)
+    }
 
 
 def test_mixed_seeds_differ_for_near_inputs():
-    seeds = {mix_seed(seed, epoch, index) for seed in range(5) for epoch in range(7) for index in range(11)}
+    seeds = {
+        mix_seed(seed, epoch, index)
+        for seed in range(5)
+        for epoch in range(7)
+        for index in range(11)
+    }
     assert len(seeds) == 5 * 7 * 11
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -109,14 +115,7 @@ def test_sample_differs_between_epochs_and_seeds():
 
 
 def test_order_is_that_of_the_inner_sampler_in_each_epoch():
-    plain = Runner.build_dataloader(
-        {
-            "batch_size": 1,
-            "dataset": {"type": "DrawingDataset", "size": 7},
-            "sampler": {"type": "DefaultSampler", "shuffle": True},
-        },
-        seed=3,
-    )
+    plain = Runner.build_dataloader(make_loader_config(), seed=3)
     plain.sampler.set_epoch(2)
     keys = list(build_loader(epoch=2).sampler)
     assert [key.index for key in keys] == list(plain.sampler)
@@ -146,23 +145,33 @@ def test_lap_is_that_of_one_process_when_two_share_a_data_set(monkeypatch):
     assert {key.lap for key in set(shared) - set(alone)} == {1}
 
 
-def test_seeded_dataset_answers_for_the_one_inside_and_travels_to_workers():
-    dataset = SeededDataset({"type": "DrawingDataset", "size": 4}, seed=1)
-    assert len(dataset) == 4
-    assert dataset.metainfo == {"classes": ("a", "b")}
-    assert not hasattr(dataset, "full_init")
+def test_dataset_stays_what_it_is():
+    dataset = build_loader().dataset
+    assert type(dataset) is DrawingDataset
+    seed_generators(1)
+    expected = random.random()
+    seed_generators(1)
+    assert dataset[2][1] == expected
+
+
+def test_seeding_travels_to_workers_that_unpickle():
+    dataset = build_loader().dataset
     copy = pickle.loads(pickle.dumps(dataset))
-    key = SampleKey(0, 0, 2)
-    assert copy[key] == dataset[key]
+    keys = [SampleKey(0, 0, 2), SampleKey(1, 0, 2)]
+    assert copy.__getitems__(keys) == dataset.__getitems__(keys)
+    assert copy.__getitems__.dataset is copy
 
 
-@pytest.mark.parametrize("part", ["dataset", "sampler"])
-def test_objects_are_left_alone(part):
-    loader = {"dataset": {"type": "X"}, "sampler": {"type": "Y"}, part: object()}
-    assert seed_samples(loader, 1) is loader
+def test_part_of_a_data_set_is_seeded_too():
+    whole, part = build_loader(size=6), make_loader_config(size=6) | {"num_batch_per_epoch": 2}
+    part = build_seeded_dataloader(part, 3, diff_rank_seed=False)
+    assert len(part.dataset) == 4
+    samples = [sample for batch in part for sample in zip(*batch, strict=True)]
+    assert set(samples) < {s for batch in whole for s in zip(*batch, strict=True)}
 
 
-def test_without_a_seed_nothing_is_seeded():
-    loader = {"dataset": {"type": "X"}, "sampler": {"type": "Y"}}
-    assert seed_samples(loader, None) is loader
-
+def test_sampler_that_is_an_object_is_left_alone():
+    cfg = make_loader_config() | {"sampler": [3, 1, 2]}
+    loader = build_seeded_dataloader(cfg, 3, diff_rank_seed=False)
+    assert [index for batch in loader for index in batch[0]] == [3, 1, 2]
+    assert not hasattr(loader.dataset, "__getitems__")

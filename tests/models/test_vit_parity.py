@@ -115,9 +115,7 @@ def test_a_gated_dinov2_equals_mmpretrains():
     converted(ours, theirs)
     clips = clips_of()
     (expected,) = theirs(frames_of(clips))
-    torch.testing.assert_close(
-        tokens_of(ours, clips).flatten(0, 1), expected, rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(tokens_of(ours, clips).flatten(0, 1), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_layouts_differ_where_they_should():
@@ -141,7 +139,9 @@ def test_heads_are_left_out_and_prefixes_do_not_matter(prefix):
 
 def test_another_layout_is_refused():
     assert not conversion.matches({"visual.class_embedding": torch.zeros(1)})
-    with pytest.raises(ValueError, match=r"1 entries of the checkpoint fit no rule.*'layers\.0\.x'"):
+    with pytest.raises(
+        ValueError, match=r"1 entries of the checkpoint fit no rule.*'layers\.0\.x'"
+    ):
         conversion.convert(make_theirs("timm").state_dict() | {"layers.0.x": torch.zeros(1)})
 
 

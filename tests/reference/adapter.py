@@ -71,9 +71,7 @@ def coarse_map(w: Array, grid: tuple[int, int], coarse: tuple[int, int]) -> Arra
         for cy in range(coarse[0]):
             for cx in range(coarse[1]):
                 span_y = range(cy * rows // coarse[0], math.ceil((cy + 1) * rows / coarse[0]))
-                span_x = range(
-                    cx * columns // coarse[1], math.ceil((cx + 1) * columns / coarse[1])
-                )
+                span_x = range(cx * columns // coarse[1], math.ceil((cx + 1) * columns / coarse[1]))
                 cell = [w[t, y * columns + x] for y in span_y for x in span_x]
                 out[t, cy * coarse[1] + cx] = sum(cell) / len(cell)
     return out

@@ -85,9 +85,7 @@ def test_depthwise_over_time_and_grid_agrees_with_conv3d():
 def test_lstm_agrees_with_torch(bidirectional):
     module = nn.LSTM(5, 3, batch_first=True, bidirectional=bidirectional).double()
     x = _random(7, 5)
-    found = temporal_units.lstm(
-        x.numpy(), basics.weights_of(module), bidirectional=bidirectional
-    )
+    found = temporal_units.lstm(x.numpy(), basics.weights_of(module), bidirectional=bidirectional)
     np.testing.assert_allclose(found, module(x[None])[0][0].detach(), atol=1e-12)
 
 

@@ -21,9 +21,7 @@ from tests.reference.temporal_units import self_attention
 def mlp(token: Array, weights: dict[str, Array], activation: str) -> Array:
     """``fc2(activation(fc1 x))``; or the gated form when the weights hold ``w12``."""
     if "w12.weight" not in weights:
-        return linear_of(
-            elementwise(linear_of(token, weights, "fc1"), activation), weights, "fc2"
-        )
+        return linear_of(elementwise(linear_of(token, weights, "fc1"), activation), weights, "fc2")
     both = linear_of(token, weights, "w12")
     half = len(both) // 2
     gated = np.array([silu(float(both[i])) * both[half + i] for i in range(half)])

@@ -49,8 +49,7 @@ def test_two_modules_of_one_shape_are_filled_alike():
     torch.manual_seed(2)
     second = fixed_init_(Attention(6, 2))
     assert all(
-        torch.equal(first.state_dict()[name], value)
-        for name, value in second.state_dict().items()
+        torch.equal(first.state_dict()[name], value) for name, value in second.state_dict().items()
     )
 
 
@@ -93,7 +92,10 @@ def test_the_attention_of_filled_weights_is_neither_flat_nor_one_hot():
 
 
 def test_the_gain_scales_matrices_only():
-    plain, doubled = fixed_init_(nn.Linear(3, 2), scale=1.0), fixed_init_(nn.Linear(3, 2), scale=2.0)
+    plain, doubled = (
+        fixed_init_(nn.Linear(3, 2), scale=1.0),
+        fixed_init_(nn.Linear(3, 2), scale=2.0),
+    )
     torch.testing.assert_close(doubled.weight, 2 * plain.weight)
     assert torch.equal(doubled.bias, plain.bias)
 

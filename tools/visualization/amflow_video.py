@@ -13,6 +13,7 @@ import torch
 
 from amflow_mm.apis import build_frozen_flow, flow_of_video, write_flow_pictures
 from amflow_mm.apis.flow_video import DEFAULT_SECONDS, DEFAULT_SIZE
+from amflow_mm.apis.video_reader import probe_video
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.errors import UserError, one_line_errors
 from amflow_mm.engine.launch import load_config
@@ -76,6 +77,8 @@ def main() -> None:
     """Measure, draw, and say where the pictures are."""
     args = parse_args()
     with one_line_errors():
+        # First of all: a mistyped path must not cost the download of weights.
+        probe_video(args.video)
         cfg = load_config(args.config)
         check_config(cfg)
         measured = flow_of_video(

@@ -52,9 +52,7 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "clip": Family(
-        norm_eps=1e-5, activation="quick_gelu", embedding_norm=True, patch_bias=False
-    ),
+    "clip": Family(norm_eps=1e-5, activation="quick_gelu", embedding_norm=True, patch_bias=False),
     "dinov2": Family(image_size=518, layer_scale=True, position_offset=0.1),
     "timm": Family(position_antialias=True),
 }

@@ -62,14 +62,14 @@ class AMFlowSideViT(ImageViT):
 
     Args:
         unit: Config of the temporal unit of each rung; its ``dim`` is filled in.
-        layers: Blocks whose input tokens the ladder reads, from 0; empty for a plain probe of
-            the frozen model.
+        layers: Blocks whose input tokens the ladder reads, from 0.
         side_dim: Width R of the ladder.
         pooling: See ``MotionBottleneck``.
         flow_as: See ``MotionBottleneck``.
         num_frames: See ``MotionBottleneck``.
-        keep_frozen_readout: Add the ladder to the frozen frame vector; without it the ladder
-            alone is the output, for data whose appearance only distracts.
+        output: ``"sum"`` adds the ladder to the frozen frame vector; ``"ladder"`` is the ladder
+            alone, for data whose appearance only distracts; ``"frozen"`` is a plain probe of
+            the frozen model, which shares kept features with the other two.
         variant: See :class:`ImageViT`.
         family: See :class:`ImageViT`.
         pretrained: See :class:`ImageViT`.
@@ -88,7 +88,7 @@ class AMFlowSideViT(ImageViT):
         pooling: Pooling = "token",
         flow_as: FlowAs = "gain",
         num_frames: int = 32,
-        keep_frozen_readout: bool = True,
+        output: Literal["sum", "ladder", "frozen"] = "sum",
         variant: str | dict[str, int] = "b16",
         family: FamilyName = "clip",
         pretrained: str | None = None,
@@ -107,7 +107,11 @@ class AMFlowSideViT(ImageViT):
             readout=readout,
         )
         self.layers = check_layers("layers", layers, len(self.blocks))
-        self.keep_frozen_readout = keep_frozen_readout
+        if output not in ("sum", "ladder", "frozen"):
+            raise ValueError(f"output={output!r} must be one of 'sum', 'ladder', 'frozen'")
+        self.output = output
+        if output == "frozen":
+            return
         self.rungs = nn.ModuleList(
             SideStep(
                 self.embed_dim,
@@ -122,13 +126,9 @@ class AMFlowSideViT(ImageViT):
             )
             for _ in self.layers
         )
-        self.side_norm = nn.LayerNorm(side_dim) if self.layers else None
-        self.side_up = self._make_up(side_dim) if self.layers else None
-
-    def _make_up(self, side_dim: int) -> nn.Linear:
-        if self.keep_frozen_readout:
-            return zero_linear(side_dim, self.embed_dim)
-        return nn.Linear(side_dim, self.embed_dim)
+        self.side_norm = nn.LayerNorm(side_dim)
+        make_up = zero_linear if output == "sum" else nn.Linear
+        self.side_up = make_up(side_dim, self.embed_dim)
 
     def adapter_params(self) -> list[str]:
         """The way out of the ladder; the rungs declare themselves."""
@@ -193,7 +193,7 @@ class AMFlowSideViT(ImageViT):
         Raises:
             ValueError: ``flow`` is missing.
         """
-        if not self.layers:
+        if self.output == "frozen":
             frozen = clips if isinstance(clips, dict) else self.extract_frozen(clips, None)
             return BackboneOutput(frozen["vector"])
         if flow is None:
@@ -211,5 +211,5 @@ class AMFlowSideViT(ImageViT):
             flows.append(w)
             state = rung(x, w, state, grid)
         side = self.side_up(self.side_norm(state.mean(dim=2)))
-        features = frozen["vector"] + side if self.keep_frozen_readout else side
+        features = frozen["vector"] + side if self.output == "sum" else side
         return BackboneOutput(features, torch.stack(flows, dim=1) if return_flow else None)

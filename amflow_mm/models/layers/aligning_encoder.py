@@ -159,23 +159,23 @@ class AffineAligner(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 P P"]:
         """Return the correspondence from each frame to the next."""
-        return affine_correspondence(self.estimate(x, grid), grid)
+        with full_precision(x.device):
+            return affine_correspondence(self.estimate(x, grid), grid)
 
     def estimate(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 2 3"]:
         """Return the affine map of each frame pair, in patch units from the centre."""
         with full_precision(x.device):
-            x = x.float()
-            # What a position looks like on average says nothing about where content went.
-            features = F.normalize(x - x.mean(dim=1, keepdim=True), dim=-1)
+            features = _varying_part(x.float())
             similarity = features[:, :-1] @ features[:, 1:].transpose(-1, -2)
             centres = patch_centres(grid, device=x.device)
             distance = torch.cdist(centres, centres).square()
-            logits = similarity / self.temperature - self.prior / self.temperature * distance
             mask = window_mask(grid, self.window_radius, x.device)
-            matches = logits.masked_fill(~mask, -torch.inf).softmax(dim=-1)
-            found = matches @ centres  # B T-1 P 2
-            spread = (matches @ centres.square().sum(-1)) - found.square().sum(-1)
-            return self._fit(centres, found, 1 / (1 + spread.clamp_min(0)))
+            staying = (-self.prior * distance).masked_fill(~mask, -torch.inf)
+            found, spread = _moments((staying + similarity) / self.temperature, centres)
+            _, blind_spread = _moments(staying / self.temperature, centres)
+            # A match no sharper than the prior alone has seen nothing and gets no vote.
+            confidence = (1 - spread / blind_spread).clamp_min(0).square()
+            return self._fit(centres, found, confidence)
 
     def _fit(
         self,
@@ -196,3 +196,26 @@ class AffineAligner(nn.Module):
             residual = (displacement - design @ change).square().sum(dim=-1)
             votes = confidence / (1 + residual / self.inlier_distance**2)
         return identity + change.transpose(-1, -2)
+
+
+def _varying_part(x: Float[Tensor, "B T P C"]) -> Float[Tensor, "B T P C"]:
+    """Return what changes at a position over the clip, as directions of length at most 1.
+
+    What a position looks like on average says nothing about where content went. Where hardly
+    anything changes (a static camera) the change is noise: its length is kept small, so that no
+    match is made of it.
+    """
+    varying = x - x.mean(dim=1, keepdim=True)
+    content = x - x.mean(dim=(1, 2), keepdim=True)
+    energy = varying.square().sum(dim=-1, keepdim=True)
+    floor = 0.1 * content.square().sum(dim=-1, keepdim=True)
+    return varying * (energy + floor).clamp_min(1e-12).rsqrt()
+
+
+def _moments(
+    logits: Float[Tensor, "*batch P P"], centres: Float[Tensor, "P 2"]
+) -> tuple[Float[Tensor, "*batch P 2"], Float[Tensor, "*batch P"]]:
+    """Return mean and spread (patches squared) of where each patch is found."""
+    matches = logits.softmax(dim=-1)
+    mean = matches @ centres
+    return mean, matches @ centres.square().sum(dim=-1) - mean.square().sum(dim=-1)

@@ -107,7 +107,7 @@ def per_head_flow(
                 registered = frame_map
                 if correspondence is not None:
                     registered = warp_map(frame_map, correspondence[:, t - 1, None].to(dtype))
-                difference = (previous - registered).abs().mean(dim=1)
+                difference = _difference(previous, registered).mean(dim=1)
                 steps.append(normalize_difference(difference, temperature, normalize))
             previous = frame_map
         return repeat_last(torch.stack(steps, dim=1))
@@ -148,6 +148,20 @@ def repeat_last(step: Float[Tensor, "B S P"]) -> Float[Tensor, "B T P"]:
     its predecessor's value.
     """
     return torch.cat([step, step[:, -1:]], dim=1)
+
+
+def _difference(
+    first: Float[Tensor, "B G P P"], second: Float[Tensor, "B G P P"]
+) -> Float[Tensor, "B G P P"]:
+    """Absolute difference of two maps; what rounding alone can make counts as zero.
+
+    A map that its correspondence restores differs from the original in the last bits, because
+    sums run in another order. ``"row"`` and ``"column"`` divide by the size of the difference
+    and would turn those bits into motion.
+    """
+    difference = (first - second).abs()
+    largest = first.abs().amax(dim=(-1, -2), keepdim=True)
+    return difference.masked_fill(difference <= 16 * torch.finfo(first.dtype).eps * largest, 0)
 
 
 def _share(amount: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:

@@ -18,7 +18,7 @@ class DropPath(nn.Module):
             raise ValueError(f"drop_prob={drop_prob} must lie in [0, 1)")
         self.drop_prob = drop_prob
 
-    def forward(self, x: Float[Tensor, "B *axes"]) -> Float[Tensor, "B *axes"]:
+    def forward(self, x: Float[Tensor, " B *axes"]) -> Float[Tensor, " B *axes"]:
         """Drop clips at random in training; scale the others so that the mean is kept."""
         if not self.training or self.drop_prob == 0:
             return x

@@ -152,7 +152,9 @@ class _TCNLayer(nn.Module):
         self.act = nn.GELU()
         self.pointwise = nn.Linear(dim, dim)
 
-    def forward(self, h: Float[Tensor, "B T rows columns R"]) -> Float[Tensor, "B T rows columns R"]:
+    def forward(
+        self, h: Float[Tensor, "B T rows columns R"]
+    ) -> Float[Tensor, "B T rows columns R"]:
         mixed = self.depthwise(self.norm(h).movedim(-1, 1)).movedim(1, -1)
         return h + self.pointwise(self.act(mixed))
 

@@ -8,7 +8,7 @@ Peers are then configurations of one block. With all slots empty it is the image
 to the bit.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from amflow_mm.models.layers.layer_scale import LayerScale
 from amflow_mm.models.layers.mlp import Activation, Mlp, SwiGLU
 
 
+@runtime_checkable
 class FlowModule(Protocol):
     """What a block asks for motion: queries, keys and tokens in, weights of the patches out."""
 
@@ -110,7 +111,5 @@ class TransformerBlock(nn.Module):
         return x + self.drop_path(branch), w
 
 
-def _unfold_frames(
-    x: Float[Tensor, "F *axes"], num_frames: int
-) -> Float[Tensor, "B T *axes"]:
+def _unfold_frames(x: Float[Tensor, " F *axes"], num_frames: int) -> Float[Tensor, " B T *axes"]:
     return x.unflatten(0, (-1, num_frames))

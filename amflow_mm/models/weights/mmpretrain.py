@@ -19,6 +19,7 @@ RULES = (
     (_BLOCK + r"ffn\.gamma2\.weight", r"blocks.\1.ls2.gamma"),
     (_BLOCK + r"ffn\.layers\.0\.0\.(weight|bias)", r"blocks.\1.mlp.fc1.\2"),
     (_BLOCK + r"ffn\.layers\.1\.(weight|bias)", r"blocks.\1.mlp.fc2.\2"),
+    (_BLOCK + r"ffn\.(w12|w3)\.(weight|bias)", r"blocks.\1.mlp.\2.\3"),
     (_MAYBE + r"ln1\.(weight|bias)", r"norm.\1"),
 )
 UNUSED = (r"head\..*", r"data_preprocessor\..*")

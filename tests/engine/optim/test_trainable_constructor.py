@@ -97,12 +97,12 @@ def test_wrapper_of_the_config_is_used():
 
 
 def test_all_frozen_raises():
-    with pytest.raises(ValueError, match="Linear has no trainable parameter; .*adapter_params"):
+    with pytest.raises(ValueError, match=r"Linear has no trainable parameter; .*adapter_params"):
         build(nn.Linear(3, 5).requires_grad_(False))
 
 
 def test_paramwise_cfg_is_refused():
-    with pytest.raises(ValueError, match="paramwise_cfg=.* is not offered"):
+    with pytest.raises(ValueError, match=r"paramwise_cfg=.* is not offered"):
         TrainableOptimWrapperConstructor({"optimizer": {}}, {"norm_decay_mult": 0})
 
 

@@ -151,9 +151,7 @@ def test_a_static_clip_has_flow_one(source, normalize, dtype):
 def test_weights_are_not_negative_and_sum_to_the_number_of_patches(source, normalize, moving):
     q, k = make_qk()
     correspondence = make_correspondence() if moving else None
-    w = attention_map_flow(
-        q, k, source=source, normalize=normalize, correspondence=correspondence
-    )
+    w = attention_map_flow(q, k, source=source, normalize=normalize, correspondence=correspondence)
     assert w.min() >= 0
     torch.testing.assert_close(w.sum(dim=-1), torch.full((B, T), float(P), dtype=w.dtype))
 

@@ -16,4 +16,7 @@ def test_products_keep_single_precision_inside_autocast():
 
 def test_a_device_without_autocast_is_left_alone():
     with full_precision(torch.device("meta")):
-        assert torch.ones(2, 2, device="meta").matmul(torch.ones(2, 1, device="meta")).shape == (2, 1)
+        assert torch.ones(2, 2, device="meta").matmul(torch.ones(2, 1, device="meta")).shape == (
+            2,
+            1,
+        )

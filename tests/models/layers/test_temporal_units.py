@@ -108,9 +108,7 @@ def test_the_tcn_unit_over_space_and_time_equals_the_loops():
                 hidden = oracle.elementwise(mixed[index], "gelu")
                 out[index] = video[index] + oracle.linear_of(hidden, inner, "pointwise")
             video = out
-        np.testing.assert_allclose(
-            to_numpy(one).reshape(video.shape), video, rtol=1e-5, atol=1e-5
-        )
+        np.testing.assert_allclose(to_numpy(one).reshape(video.shape), video, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -1,0 +1,284 @@
+"""What a model costs: parameters and multiply-accumulates, part by part, without data or memory.
+
+Conventions:
+
+- One MAC is one multiplication and the addition that goes with it. Counted are the products of
+  matrices and the convolutions: linear layers, patch embedding, both products of every attention
+  (fused kernels too, which other counters take for zero), the maps of AM flow and their warp.
+  Biases, norms, activations, softmaxes and other elementwise work are not counted.
+- One GMAC is two GFLOPs. Much of the literature prints MACs under the name FLOPs.
+- A *view* is one clip, one crop. A video costs as many as the test pipeline takes of it.
+
+The model runs on torch's meta device, where tensors have shapes and no values, so neither
+weights files nor memory for them are needed.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from amflow_mm.engine.errors import UserError
+from amflow_mm.models import AMFlowSideViT, ImageViT
+from amflow_mm.models.necks import FlowNeck
+from amflow_mm.models.peft import AdapterModule
+from amflow_mm.registry import MODELS, TRANSFORMS
+
+Part = Literal["frozen_vit", "am_flow", "aligner", "adapters", "head"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+IMAGE_MODEL = frozenset({"embedding", "norm_pre", "blocks", "norm"})
+"""Children of an ImageViT; what else a backbone built on it has, adapts it."""
+
+ENTRANCES = ("forward", "measure", "finish")
+"""Methods by which a part is put to work; a neck is also asked in two steps."""
+
+FUSED = ("attention", "lstm", "gru", "rnn")
+"""Words in the names of kernels that hide products."""
+
+
+class ClipShape(NamedTuple):
+    """Size of a clip: frames, and pixels of each."""
+
+    num_frames: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """Cost of one part of a model.
+
+    Args:
+        parameters: All parameters.
+        trainable: Those that are trained.
+        macs: Multiply-accumulates of one view.
+    """
+
+    parameters: int
+    trainable: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Cost of a model.
+
+    Args:
+        shape: The view that it was counted for.
+        parts: Cost of each part.
+    """
+
+    shape: ClipShape
+    parts: dict[Part, PartCost]
+
+    @property
+    def total(self) -> PartCost:
+        """Sum over the parts."""
+        return PartCost(
+            parameters=sum(part.parameters for part in self.parts.values()),
+            trainable=sum(part.trainable for part in self.parts.values()),
+            macs=sum(part.macs for part in self.parts.values()),
+        )
+
+    def __str__(self) -> str:
+        """Format a table: part, parameters, trainable, GMACs, GFLOPs, per cent of the MACs."""
+        total = self.total
+        frames = f"{self.shape.num_frames} frames of {self.shape.height} x {self.shape.width}"
+        lines = [
+            f"one view, {frames}",
+            f"{'part':<12}{'parameters':>14}{'trainable':>14}{'GMACs':>11}{'GFLOPs':>11}{'%':>7}",
+        ]
+        for name, part in [*self.parts.items(), ("all", total)]:
+            lines.append(
+                f"{name.replace('_', ' '):<12}{part.parameters:>14,}{part.trainable:>14,}"
+                f"{part.macs / 1e9:>11.3f}{2 * part.macs / 1e9:>11.3f}"
+                f"{100 * part.macs / max(total.macs, 1):>7.2f}"
+            )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a test pipeline makes of a video.
+
+    Args:
+        num_views: Clips times crops.
+        shape: Size of each; ``None`` where it depends on the video.
+    """
+
+    num_views: int
+    shape: ClipShape | None
+
+
+def build_on_meta(cfg: Config) -> nn.Module:
+    """Build a config's model without memory or weights files, in evaluation mode."""
+    init_default_scope(cfg.get("default_scope", "amflow_mm"))
+    with torch.device("meta"):
+        return MODELS.build(cfg.model).eval()
+
+
+@torch.no_grad()
+def measure_complexity(model: nn.Module, shape: ClipShape) -> Complexity:
+    """Count what one view costs.
+
+    Args:
+        model: Recognizer on any device, best on meta (:func:`build_on_meta`).
+        shape: Size of the clip.
+    """
+    roots = _find_parts(model)
+    counter = _MacCounter()
+    # The kernel for one product after the other: the fused ones do not show theirs.
+    with _attributed(model, roots, counter), counter, sdpa_kernel(SDPBackend.MATH):
+        model(_make_inputs(model, shape), stage="head")
+    parameters: Counter[Part] = Counter()
+    trainable: Counter[Part] = Counter()
+    for name, parameter in model.named_parameters():
+        part = _part_of(name, roots)
+        parameters[part] += parameter.numel()
+        trainable[part] += parameter.numel() * parameter.requires_grad
+    parts = {part: PartCost(parameters[part], trainable[part], counter.macs[part]) for part in PARTS}
+    return Complexity(shape, parts)
+
+
+def read_views(cfg: Config) -> Views | None:
+    """Read from the test pipeline of a config how many views of which size it takes.
+
+    Blank frames of two sizes go through its steps, so that whatever a pipeline does is counted.
+
+    Returns:
+        ``None`` if the config tests nothing.
+    """
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset")
+    while dataset is not None and "dataset" in dataset:  # a data set that wraps another
+        dataset = dataset["dataset"]
+    if dataset is None:
+        return None
+    init_default_scope(cfg.get("default_scope", "amflow_mm"))
+    shapes = [_pass_blank_frames(dataset["pipeline"], *size) for size in ((240, 320), (448, 426))]
+    num_views, _, *shape = shapes[0]
+    return Views(num_views, ClipShape(*shape) if shapes[0] == shapes[1] else None)
+
+
+class _MacCounter(TorchDispatchMode):
+    """Counts the MACs of all that torch runs, for the part that is at work."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs: Counter[Part] = Counter()
+        self._at_work: list[Part] = ["frozen_vit"]
+
+    def attribute(self, part: Part, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a method so that what runs inside it counts for ``part``."""
+
+        def attributed(*args: Any, **kwargs: Any) -> Any:
+            self._at_work.append(part)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._at_work.pop()
+
+        return attributed
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        operator = func.overloadpacket
+        if operator in flop_registry:
+            flops = flop_registry[operator](*args, **kwargs, out_val=out)
+            self.macs[self._at_work[-1]] += flops // 2
+        elif any(word in operator.__name__ for word in FUSED):
+            raise ValueError(
+                f"{operator} hides its products and would count as zero; run the model on the "
+                "meta device, or register a formula with torch.utils.flop_counter"
+            )
+        return out
+
+
+def _find_parts(model: nn.Module) -> dict[str, Part]:
+    """Return the topmost module names of each part; what stands below belongs to it too."""
+    roots: dict[str, Part] = {"": "frozen_vit", "neck": "am_flow", "cls_head": "head"}
+    for name, module in model.named_modules():
+        if isinstance(module, FlowNeck):
+            roots[f"{name}.aligner"] = "aligner"
+        elif name.startswith("backbone.") and isinstance(module, AdapterModule):
+            roots[name] = "adapters"
+        elif name == "backbone" and isinstance(module, ImageViT):
+            additions = {child for child, _ in module.named_children()} - IMAGE_MODEL
+            roots |= dict.fromkeys((f"backbone.{child}" for child in additions), "adapters")
+    return roots
+
+
+def _part_of(name: str, roots: dict[str, Part]) -> Part:
+    while name not in roots:
+        name = name.rpartition(".")[0]
+    return roots[name]
+
+
+@contextmanager
+def _attributed(
+    model: nn.Module, roots: dict[str, Part], counter: _MacCounter
+) -> Iterator[None]:
+    """Let every module of a model announce its part, as long as the context lasts."""
+    entrances = [
+        (module, method, _part_of(name, roots))
+        for name, module in model.named_modules()
+        for method in ENTRANCES
+        if hasattr(module, method)
+    ]
+    for module, method, part in entrances:
+        setattr(module, method, counter.attribute(part, getattr(module, method)))
+    try:
+        yield
+    finally:
+        for module, method, _ in entrances:
+            delattr(module, method)
+
+
+def _make_inputs(model: nn.Module, shape: ClipShape) -> Tensor | dict[str, Tensor]:
+    """Return one clip of one view; of a side ladder's frozen model, what it yields for it."""
+    device = next(model.parameters()).device
+    clip = torch.zeros(1, 1, 3, *shape, device=device)
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, AMFlowSideViT):
+        return clip
+    frozen = backbone.extract_frozen(clip[:, 0], model.neck if model.with_neck else None)
+    # The ladder reads the grid as numbers, which tensors on the meta device do not have.
+    frozen["grid"] = torch.tensor([backbone.embedding.patch_embed.grid(*shape[1:])])
+    return {name: value.unsqueeze(0) for name, value in frozen.items()}
+
+
+def _pass_blank_frames(pipeline: list[dict], height: int, width: int) -> tuple[int, ...]:
+    """Return the shape that a pipeline makes of a video of 1000 blank frames, (V, 3, T, h, w)."""
+    results: dict[str, Any] = {
+        "filename": "blank.mp4", "label": 0, "modality": "RGB",
+        "total_frames": 1000, "start_index": 0, "avg_fps": 30,
+    }  # fmt: skip
+    for step in pipeline:
+        kind = TRANSFORMS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
+        if kind.__name__.endswith("Decode"):
+            blank = np.zeros((height, width, 3), np.uint8)
+            results["imgs"] = [blank] * len(results["frame_inds"])
+            results["img_shape"] = results["original_shape"] = (height, width)
+        elif not kind.__name__.endswith("Init"):
+            results = TRANSFORMS.build(step)(results)
+    shape = tuple(results["inputs"].shape)
+    if len(shape) != 5:
+        raise UserError(
+            f"the test pipeline yields inputs of shape {shape}, not (views, 3, T, height, width): "
+            "its FormatShape must have input_format='NCTHW'"
+        )
+    return shape

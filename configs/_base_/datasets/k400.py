@@ -1,0 +1,97 @@
+"""Kinetics-400: clips of 8 frames, one in 16; train 1 view, test 3 clips x 1 crop."""
+
+from mmaction.datasets import VideoDataset
+from mmaction.datasets.transforms import (
+    CenterCrop,
+    DecordDecode,
+    DecordInit,
+    Flip,
+    FormatShape,
+    PackActionInputs,
+    RandomResizedCrop,
+    Resize,
+    SampleFrames,
+)
+from mmaction.evaluation import AccMetric
+from mmengine.dataset import DefaultSampler, pseudo_collate
+
+data_help = "docs/data.md, section Kinetics-400"
+
+train_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=1),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 256)),
+    dict(type=RandomResizedCrop),
+    dict(type=Resize, scale=(224, 224), keep_ratio=False),
+    dict(type=Flip, flip_ratio=0.5),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+val_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=1, test_mode=True),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 256)),
+    dict(type=CenterCrop, crop_size=224),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+test_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=3, test_mode=True),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 256)),
+    dict(type=CenterCrop, crop_size=224),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=True),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/kinetics400/kinetics400_train_list_videos.txt",
+        data_prefix=dict(video="data/kinetics400/videos_train"),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/kinetics400/kinetics400_val_list_videos.txt",
+        data_prefix=dict(video="data/kinetics400/videos_val"),
+        pipeline=val_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    batch_size=2,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/kinetics400/kinetics400_val_list_videos.txt",
+        data_prefix=dict(video="data/kinetics400/videos_val"),
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+
+val_evaluator = dict(
+    type=AccMetric,
+    metric_list=("top_k_accuracy", "mean_class_accuracy"),
+    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
+)
+test_evaluator = val_evaluator

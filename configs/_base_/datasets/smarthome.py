@@ -1,0 +1,103 @@
+"""Toyota Smarthome, protocol CS: 8 frames spread over the video; test 1 clip x 3 crops.
+
+The crops cover the whole width: cameras stand still and people act at the edge of the picture.
+Its measure is the mean class accuracy; the other protocols replace the lists.
+"""
+
+from mmaction.datasets import VideoDataset
+from mmaction.datasets.transforms import (
+    CenterCrop,
+    DecordDecode,
+    DecordInit,
+    Flip,
+    FormatShape,
+    PackActionInputs,
+    RandomResizedCrop,
+    Resize,
+    ThreeCrop,
+    UniformSample,
+)
+from mmaction.evaluation import AccMetric
+from mmengine.dataset import DefaultSampler, pseudo_collate
+
+data_help = "docs/data.md, section Toyota Smarthome"
+
+train_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=UniformSample, clip_len=8),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 256)),
+    # At least half of the picture: a person is small in it.
+    dict(type=RandomResizedCrop, area_range=(0.5, 1.0)),
+    dict(type=Resize, scale=(224, 224), keep_ratio=False),
+    dict(type=Flip, flip_ratio=0.5),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+val_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=UniformSample, clip_len=8, test_mode=True),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 224)),
+    dict(type=CenterCrop, crop_size=224),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+test_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=UniformSample, clip_len=8, test_mode=True),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 224)),
+    dict(type=ThreeCrop, crop_size=224),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=True),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/smarthome/cs_train.txt",
+        data_prefix=dict(video="data/smarthome/mp4"),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/smarthome/cs_val.txt",
+        data_prefix=dict(video="data/smarthome/mp4"),
+        pipeline=val_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    batch_size=2,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/smarthome/cs_test.txt",
+        data_prefix=dict(video="data/smarthome/mp4"),
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+
+val_evaluator = dict(
+    type=AccMetric,
+    metric_list=("top_k_accuracy", "mean_class_accuracy"),
+    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
+)
+test_evaluator = val_evaluator

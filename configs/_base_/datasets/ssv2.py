@@ -1,0 +1,106 @@
+"""Something-Something v2: 8 frames spread over the video; train 1 view, test 1 clip x 3 crops.
+
+No flips: left and right are classes. RandAugment comes from torchvision (requirements/optional.txt)
+and draws the same operations for all frames of a clip; magnitude 7 of 10, 4 operations.
+"""
+
+from mmaction.datasets import VideoDataset
+from mmaction.datasets.transforms import (
+    CenterCrop,
+    DecordDecode,
+    DecordInit,
+    FormatShape,
+    PackActionInputs,
+    RandomErasing,
+    RandomResizedCrop,
+    Resize,
+    ThreeCrop,
+    TorchVisionWrapper,
+    UniformSample,
+)
+from mmaction.evaluation import AccMetric
+from mmengine.dataset import DefaultSampler, pseudo_collate
+
+data_help = "docs/data.md, section Something-Something v2"
+
+train_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=UniformSample, clip_len=8),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 256)),
+    dict(
+        type=TorchVisionWrapper, op="RandAugment", num_ops=4, magnitude=7, num_magnitude_bins=11
+    ),
+    dict(type=RandomResizedCrop),
+    dict(type=Resize, scale=(224, 224), keep_ratio=False),
+    dict(type=RandomErasing, erase_prob=0.25, mode="rand"),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+val_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=UniformSample, clip_len=8, test_mode=True),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 224)),
+    dict(type=CenterCrop, crop_size=224),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+test_pipeline = [
+    dict(type=DecordInit, num_threads=1),
+    dict(type=UniformSample, clip_len=8, test_mode=True),
+    dict(type=DecordDecode),
+    dict(type=Resize, scale=(-1, 224)),
+    dict(type=ThreeCrop, crop_size=224),
+    dict(type=FormatShape, input_format="NCTHW"),
+    dict(type=PackActionInputs),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=True),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/sthv2/sthv2_train_list_videos.txt",
+        data_prefix=dict(video="data/sthv2/videos"),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/sthv2/sthv2_val_list_videos.txt",
+        data_prefix=dict(video="data/sthv2/videos"),
+        pipeline=val_pipeline,
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    batch_size=2,
+    num_workers=8,
+    persistent_workers=True,
+    sampler=dict(type=DefaultSampler, shuffle=False),
+    collate_fn=dict(type=pseudo_collate),
+    dataset=dict(
+        type=VideoDataset,
+        ann_file="data/sthv2/sthv2_val_list_videos.txt",
+        data_prefix=dict(video="data/sthv2/videos"),
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+
+val_evaluator = dict(
+    type=AccMetric,
+    metric_list=("top_k_accuracy", "mean_class_accuracy"),
+    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
+)
+test_evaluator = val_evaluator

@@ -1,0 +1,18 @@
+"""AM Flow, ViT-B/16 (CLIP, frozen), 8 frames, static camera, Toyota Smarthome, cross-view 2.
+
+Method: flow and temporal adapter with TCN in all 12 blocks.
+Recipe: as amflow_vitb_smarthome_cs, with the 19 classes and the lists of CV2.
+Expect: not run yet.
+Needs:  data (docs/data.md), checkpoints/ViT-B-16.pt (docs/weights.md).
+Run:    tools/dist_train.sh configs/amflow_vitb_smarthome_cv2.py 8
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .amflow_vitb_smarthome_cs import *
+
+model.cls_head.update(num_classes=19)
+train_dataloader.dataset.update(ann_file="data/smarthome/cv2_train.txt")
+val_dataloader.dataset.update(ann_file="data/smarthome/cv_val.txt")
+test_dataloader.dataset.update(ann_file="data/smarthome/cv_test.txt")

@@ -1,0 +1,24 @@
+"""AM Flow beside the embedded ViT-S/14 on generated motion clips: the quick start.
+
+Method: side ladder on frozen blocks 2, 5, 8, 11, temporal convolutions over 3x3 patches.
+Data:   python tools/data/make_motion_clips.py --out data/motion
+Run:    python tools/train.py configs/amflow_vits_motion.py
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ._base_.datasets.motion import *
+    from ._base_.default_runtime import *
+    from ._base_.models.side_vits import *
+    from ._base_.schedules.adamw_30e import *
+
+from amflow_mm.engine.hooks import FrozenFeatureHook
+
+train_cfg.update(max_epochs=12, val_interval=1)
+optim_wrapper.update(
+    optimizer=dict(lr=2e-3, weight_decay=0.05),
+)
+param_scheduler[0].update(end=1)
+param_scheduler[1].update(begin=1, end=12, T_max=11, eta_min=2e-5)
+custom_hooks.append(dict(type=FrozenFeatureHook, batch_size=8, num_workers=1))
