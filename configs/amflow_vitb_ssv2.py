@@ -1,7 +1,8 @@
 """AM Flow, ViT-B/16 (CLIP, frozen), 8 frames, moving camera, Something-Something v2.
 
 Method: flow and temporal adapter with TCN in all 12 blocks; aligning encoder, affine.
-Recipe: AdamW 3e-4, batch 64, 50 epochs, RandAugment, erasing, label smoothing; tested on 1 clip x 3 crops.
+Recipe: AdamW 3e-4, batch 64, 50 epochs, RandAugment, random erasing, label smoothing; tested on
+        1 clip x 3 crops.
 Expect: not run yet.
 Needs:  data (docs/data.md), checkpoints/ViT-B-16.pt (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_ssv2.py 8

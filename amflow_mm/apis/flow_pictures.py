@@ -102,17 +102,17 @@ class _Painter:
 
     def contact_sheet(self, title: str) -> UInt8[np.ndarray, "_ _ 3"]:
         """Lay out the frames that were kept."""
-        measured = self.measured
         rows = [
             SheetRow("frames", self.originals),
             SheetRow("AM flow", self.overlays, self.captions),
         ]
-        width = min(len(self.originals), 3) * SHEET_TILE_WIDTH
+        stride, fps = self.measured.stride, self.measured.fps
+        blocks = block_ranges(self.measured.layers)
         return contact_sheet(
             rows,
-            title=f"{title}   AM flow of frames {measured.stride} apart "
-            f"({measured.stride / measured.fps:.2f} s), mean of blocks {block_ranges(measured.layers)}",
-            footer=colour_bar(self.scale, width),
+            title=f"{title}   AM flow of frames {stride} apart ({stride / fps:.2f} s), "
+            f"mean of blocks {blocks}",
+            footer=colour_bar(self.scale, min(len(self.originals), 3) * SHEET_TILE_WIDTH),
             tile_width=SHEET_TILE_WIDTH,
         )
 

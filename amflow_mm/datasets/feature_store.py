@@ -1,6 +1,7 @@
 """Arrays on disk, one row a sample, that survive a kill and are read through a memory map."""
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -42,6 +43,10 @@ class FeatureStore:
         """Whether every row is there."""
         return self.exists and bool(self._maps["done"].all())
 
+    def has(self, index: int) -> bool:
+        """Tell whether a row is there."""
+        return self.exists and bool(self._maps["done"][index])
+
     def missing_rows(self) -> list[int]:
         """Return the rows that are still to be written."""
         if not self.exists:
@@ -52,17 +57,16 @@ class FeatureStore:
         """Write rows and mark them complete once they are on disk.
 
         Raises:
-            ValueError: A value is not finite, which half precision makes of very large ones.
+            ValueError: A value is not finite, which half precision makes of very large ones; or
+                a row has other arrays than the rows before it.
+            OSError: The rows would not fit on the disk.
         """
         for index, row in rows.items():
-            for name, value in row.items():
-                if not np.isfinite(value).all():
-                    raise ValueError(
-                        f"row {index} of {name!r} is not finite in {value.dtype}: the frozen "
-                        "model overflows half precision, so its features cannot be kept"
-                    )
+            _check_finite(index, row)
         if not self.exists:
             self._create(next(iter(rows.values())))
+        for index, row in rows.items():
+            self._check_layout(index, row)
         for index, row in rows.items():
             for name, value in row.items():
                 self._maps[name][index] = value
@@ -88,6 +92,15 @@ class FeatureStore:
             for name, (dtype, shape) in layout.items()
         }
 
+    def _check_layout(self, index: int, row: Row) -> None:
+        expected = {n: (m.dtype.name, m.shape[1:]) for n, m in self._maps.items() if n != "done"}
+        found = {name: (value.dtype.name, value.shape) for name, value in row.items()}
+        if found != expected:
+            raise ValueError(
+                f"row {index} holds {found} where {self.folder} keeps {expected}: all clips of a "
+                "kept dataset must have one size, length and number of views"
+            )
+
     def _create(self, example: Row) -> None:
         """Lay out the arrays like ``example``, aside and then renamed into place."""
         layout = {
@@ -95,11 +108,23 @@ class FeatureStore:
             for name, value in example.items()
         }
         layout["done"] = ("uint8", (self.num_rows,))
+        sizes = {
+            name: math.prod(shape) * np.dtype(dtype).itemsize
+            for name, (dtype, shape) in layout.items()
+        }
         self.folder.parent.mkdir(parents=True, exist_ok=True)
+        # The files take their space as rows are written, and a memory map that finds the disk
+        # full ends the process without a word.
+        needed, free = sum(sizes.values()), shutil.disk_usage(self.folder.parent).free
+        if needed > free:
+            raise OSError(
+                f"{self.num_rows} rows take {needed / 1e9:.1f} GB, but {self.folder.parent} has "
+                f"{free / 1e9:.1f} GB free; point cache_dir to a larger disk"
+            )
         scratch = Path(tempfile.mkdtemp(dir=self.folder.parent))
-        for name, (dtype, shape) in layout.items():
+        for name, size in sizes.items():
             with open(scratch / f"{name}.bin", "wb") as file:
-                file.truncate(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+                file.truncate(size)
         (scratch / "layout.json").write_text(json.dumps(layout))
         try:
             os.rename(scratch, self.folder)
@@ -107,3 +132,12 @@ class FeatureStore:
             shutil.rmtree(scratch)
             if not self.exists:
                 raise
+
+
+def _check_finite(index: int, row: Row) -> None:
+    for name, value in row.items():
+        if not np.isfinite(value).all():
+            raise ValueError(
+                f"row {index} of {name!r} is not finite in {value.dtype}: the frozen model "
+                "overflows half precision, so its features cannot be kept"
+            )

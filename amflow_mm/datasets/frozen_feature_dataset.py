@@ -58,12 +58,14 @@ class FrozenFeatureDataset(Dataset):
         return len(self.videos) * self.num_draws
 
     def fingerprint(self) -> str:
-        """Identify files, pipeline and draws: change one of them and the features are stale."""
+        """Identify files, labels, pipeline and draws: change one and the features are stale."""
         files = []
         for index in range(len(self.videos)):
-            path = Path(self.videos.get_data_info(index)["filename"])
+            info = self.videos.get_data_info(index)
+            path = Path(info["filename"])
             stat = path.stat() if path.is_file() else None
-            files.append((str(path), stat and stat.st_size, stat and stat.st_mtime_ns))
+            facts = stat and (stat.st_size, stat.st_mtime_ns)
+            files.append((str(path), facts, info["label"]))
         text = json.dumps([self._recipe, self.num_draws, files])
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -54,12 +54,14 @@ _LIVE_CHANNEL: dict[str, tuple[int, int]] = {
 }
 
 # Sweeps over a whole clip. Lengths are fractions of the frame's side: at 112 pixels and 16 frames
-# an object travels 3 to 9 pixels, turns 12 to 30 degrees in an interval of two frames.
-TRAVEL = (0.21, 0.60)
-TURN_DEGREES = (90.0, 225.0)
-SIZE_RATIO = (1.8, 2.6)
+# an object travels 5 to 10 pixels, turns 20 to 40 degrees in an interval of two frames.
+TRAVEL = (0.35, 0.65)
+TURN_DEGREES = (150.0, 300.0)
+SIZE_RATIO = (2.0, 3.0)
 # Diameter of the disc of the object's area: every size sweep stays in this range.
-DIAMETER = (0.16, 0.43)
+DIAMETER = (0.17, 0.52)
+# The object turns like the hand of a clock, about a pivot this far from its centre.
+ARM = (0.12, 0.20)
 # How far an object may reach beyond the frame at the ends of its travel, in diameters.
 OVERHANG = 0.15
 
@@ -88,8 +90,9 @@ class Scene:
     """Nuisance parameters of a clip: nothing here depends on the class.
 
     Attributes:
-        middle: the four channels at mid-sweep: pixels, pixels, log pixels, degrees.
+        middle: the four channels at mid-sweep: pivot in pixels, log pixels, degrees.
         sweep: extent of the four sweeps over the whole clip, signed by the class only.
+        arm: distance of the object's centre from the pivot, in the direction of the angle, pixels.
         still: for each channel the frame number at which it stands while it is not played.
         camera_kind: `static`, `pan`, `zoom` or `roll`.
         camera_motion: pan in x and y over the whole clip (pixels), log zoom, roll (radians).
@@ -97,6 +100,7 @@ class Scene:
 
     middle: NDArray[np.float64]
     sweep: NDArray[np.float64]
+    arm: float
     still: NDArray[np.int64]
     camera_kind: str
     camera_motion: NDArray[np.float64]
@@ -112,13 +116,15 @@ def sample_scene(
     smallest, largest = np.log(size * np.array(DIAMETER))
     log_size = rng.uniform(smallest + ratio / 2, largest - ratio / 2)
     reach = np.exp(log_size + ratio / 2) * (0.5 - OVERHANG)
-    room = np.maximum(size / 2 - reach - travel / 2, 0)
+    arm = size * rng.uniform(*ARM)
+    room = np.maximum(size / 2 - reach - arm - travel / 2, 0)
     center = (size - 1) / 2 + rng.uniform(-room, room)
     still = rng.integers(num_frames, size=4)
     camera_kind, camera_motion = _sample_camera(rng, camera, size)
     return Scene(
         middle=np.array([*center, log_size, rng.uniform(0, 360)]),
         sweep=np.array([*travel, ratio, turn]),
+        arm=arm,
         still=still,
         camera_kind=camera_kind,
         camera_motion=camera_motion,
@@ -126,12 +132,16 @@ def sample_scene(
 
 
 def object_channels(scene: Scene, class_name: str, num_frames: int) -> NDArray[np.float64]:
-    """The four channels in each frame, `[T 4]`, before the camera."""
+    """The four channels in each frame, `[T 4]`, before the camera: place is the object's centre."""
     ramp = clip_times(num_frames)
     times = np.broadcast_to(ramp[scene.still], (num_frames, 4)).copy()
     channel, direction = _LIVE_CHANNEL[class_name]
     times[:, channel] = direction * ramp
-    return scene.middle + scene.sweep * times
+    channels = scene.middle + scene.sweep * times
+    angle = np.radians(channels[:, ANGLE])
+    channels[:, X] += scene.arm * np.cos(angle)
+    channels[:, Y] += scene.arm * np.sin(angle)
+    return channels
 
 
 def camera_path(scene: Scene, num_frames: int, size: int) -> NDArray[np.float64]:

@@ -30,10 +30,12 @@ class FrozenFeaturePreprocessor(ActionDataPreprocessor):
         super().__init__(mean=mean, std=std, format_shape=format_shape)
 
     def preprocess(
-        self, inputs: list[Any], data_samples: list[Any], training: bool = False
+        self,
+        inputs: list[Tensor] | Mapping[str, list[Tensor]],
+        data_samples: list[Any],
+        training: bool = False,
     ) -> tuple[Tensor | dict[str, Tensor], list[Any]]:
-        """Return a batch and its samples."""
-        if not isinstance(inputs[0], Mapping):
+        """Return a batch and its samples; MMEngine collates frozen features name by name."""
+        if not isinstance(inputs, Mapping):
             return super().preprocess(inputs, data_samples, training)
-        stacked = {name: torch.stack([row[name] for row in inputs]) for name in inputs[0]}
-        return stacked, data_samples
+        return {name: torch.stack(values) for name, values in inputs.items()}, data_samples

@@ -1,38 +1,13 @@
-"""A video of a moving square and a model small enough to look at it in a test."""
+"""Fixtures for the tests of the user functions."""
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
+from mmengine.config import Config
 
+from amflow_mm.apis import build_frozen_flow
 from amflow_mm.datasets.video_writer import write_video
-
-PATCH = 14
-GRID = (5, 7)
-NUM_FRAMES = 13
-FPS = 10.0
-
-TINY_CONFIG = """
-default_scope = "amflow_mm"
-model = dict(
-    type="AMFlowRecognizer",
-    data_preprocessor=dict(
-        type="ActionDataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        format_shape="NCTHW",
-    ),
-    backbone=dict(
-        type="AMFlowViT",
-        variant=dict(embed_dim=24, depth=3, num_heads=2, mlp_dim=32, patch_size=14),
-        family="dinov2",
-        adapter=dict(type="TemporalAdapter", num_frames=2, unit=dict(type="TCNUnit")),
-    ),
-    neck=dict(type="AMFlow", normalize="column"),
-    cls_head=dict(type="TemporalMeanHead", num_classes=2, in_channels=24),
-)
-"""
+from tests.apis.square_video import FPS, TINY_CONFIG, square_frames
 
 
 @pytest.fixture
@@ -43,35 +18,18 @@ def config_path(tmp_path) -> Path:
 
 
 @pytest.fixture
-def config(config_path):
-    from mmengine.config import Config
-
+def config(config_path) -> Config:
     return Config.fromfile(config_path)
 
 
 @pytest.fixture
 def model(config):
-    from amflow_mm.apis import build_frozen_flow
-
     return build_frozen_flow(config)
-
-
-def square_column(index: int) -> int:
-    """Column of the patch that the square covers: it moves by one patch every other frame."""
-    return index // 2
 
 
 @pytest.fixture
 def frames():
-    """A smooth texture, and a white square of one patch on the middle row."""
-    height, width = GRID[0] * PATCH, GRID[1] * PATCH
-    coarse = np.random.default_rng(0).integers(40, 160, (*GRID, 3)).astype(np.uint8)
-    texture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    frames = np.stack([texture] * NUM_FRAMES)
-    for t in range(NUM_FRAMES):
-        left = square_column(t) * PATCH
-        frames[t, 2 * PATCH : 3 * PATCH, left : left + PATCH] = 255
-    return frames
+    return square_frames()
 
 
 @pytest.fixture

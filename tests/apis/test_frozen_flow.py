@@ -91,7 +91,7 @@ class TestErrors:
         path = tmp_path / "vit.pth"
         torch.save(model.backbone.state_dict(), path)
         config.model.backbone.update(pretrained=str(path), num_registers=2)
-        with pytest.raises(UserError, match="do not fit this backbone: missing .*registers"):
+        with pytest.raises(UserError, match=r"do not fit this backbone: missing .*registers"):
             build_frozen_flow(config)
 
     @pytest.mark.parametrize("neck", [None, "absent"])

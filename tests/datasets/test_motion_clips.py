@@ -39,7 +39,8 @@ def class_from_motion(clip):
     drift = np.linalg.solve(linear, mask_centroid(last) - shift) - mask_centroid(first)
     growth = np.log(last.sum() / first.sum()) / 2 - np.log(zoom)
     turn = clip.state.angle[-1] - clip.state.angle[0] - np.degrees(roll)
-    score = np.array([*drift / (0.21 * SIZE), growth / np.log(1.8), turn / 90])
+    # A turn swings the centre about the pivot, by up to two arms; it counts double.
+    score = np.array([*drift / (0.35 * SIZE), growth / np.log(2.0), turn / 75])
     channel = np.abs(score).argmax()
     positive = ("right", "down", "approach", "clockwise")
     negative = ("left", "up", "recede", "counter_clockwise")

@@ -175,6 +175,13 @@ def test_check_looks_at_the_loaders_of_the_run_only(cfg):
         check_before_building(cfg, ["test_dataloader"])
 
 
+def test_image_weights_are_needed_for_training_only(cfg):
+    cfg.model.init_cfg = {"type": "Pretrained", "checkpoint": "nowhere.pth"}
+    check_before_building(cfg, ["test_dataloader"])
+    with pytest.raises(MissingFileError, match=r"nowhere\.pth \(model\.init_cfg\.checkpoint\)"):
+        check_before_building(cfg, TRAIN)
+
+
 def test_check_finds_that_there_is_nothing_to_resume(cfg, tmp_path):
     cfg.work_dir = str(tmp_path / "empty")
     set_train_options(cfg, TrainOptions(resume="auto"))

@@ -259,6 +259,7 @@ train_dataloader.dataset.update(type=VideoDataset)
 """
 
 
+@pytest.mark.slow
 def test_new_style_config_trains_like_the_classic_one(experiment, tmp_path):
     """Classes as types, ``read_base``, overrides from the command line; then from its dump."""
     new_style = experiment.with_name("new_style.py")

@@ -1,7 +1,8 @@
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
-from jaxtyping import TypeCheckError
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -41,7 +42,7 @@ def test_writes_a_picture_with_every_class_name_in_readable_type(tmp_path, drawn
         assert [label.get_text() for label in labels] == names(count)
         assert min(label.get_fontsize() for label in labels) >= 6
     boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
-    overlaps = [a.y0 < b.y1 for a, b in zip(boxes, boxes[1:], strict=False)]
+    overlaps = [a.y0 < b.y1 for a, b in pairwise(boxes)]
     assert not any(overlaps)
 
 
@@ -99,6 +100,7 @@ def test_unusable_matrix_raises(tmp_path, matrix, count, message):
         draw_confusion_matrix(matrix, names(count), tmp_path / "m.png")
 
 
+@pytest.mark.usefixtures("own_checks_only")
 def test_matrix_that_is_not_square_raises(tmp_path):
-    with pytest.raises((ValueError, TypeCheckError), match="matrix"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3\); a confusion matrix is square"):
         draw_confusion_matrix(np.ones((2, 3)), names(2), tmp_path / "m.png")

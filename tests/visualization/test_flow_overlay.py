@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from jaxtyping import TypeCheckError
 
 from amflow_mm.visualization import FlowScale, clip_scale, colour_bar, overlay_flow
 
@@ -172,8 +171,9 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"35 patches, grid=\(5, 6\) has 30"):
             overlay_flow(frames, flow, (5, 6))
 
+    @pytest.mark.usefixtures("own_checks_only")
     def test_number_of_frames_that_does_not_fit(self, frames, flow):
-        with pytest.raises((ValueError, TypeCheckError), match="flow"):
+        with pytest.raises(ValueError, match="flow has T=2, frames have T=3"):
             overlay_flow(frames, flow[:2], GRID)
 
     @pytest.mark.parametrize("name", ["max_alpha", "dim"])
@@ -182,6 +182,7 @@ class TestErrors:
         with pytest.raises(ValueError, match=f"{name}={value} must be in 0-1"):
             overlay_flow(frames, flow, GRID, **{name: value})
 
+    @pytest.mark.usefixtures("own_checks_only")
     def test_unknown_interpolation(self, frames, flow):
-        with pytest.raises((ValueError, TypeCheckError), match="interpolation"):
+        with pytest.raises(ValueError, match=r"'cubic' is unknown; choose one of \['patches', "):
             overlay_flow(frames, flow, GRID, interpolation="cubic")

@@ -93,7 +93,7 @@ def main() -> None:
     print(f"{args.config}\n{complexity}")
     if num_views is not None:
         gmacs = num_views * complexity.total.macs / 1e9
-        print(f"one video, {num_views} views: {gmacs:.1f} GMACs, {2 * gmacs:.1f} GFLOPs")
+        print(f"one video, views: {num_views}, GMACs: {gmacs:.1f}, GFLOPs: {2 * gmacs:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Generate the motion clips: videos in which only the order of the frames tells the class.
 
 Example:
-    python tools/data/make_motion_clips.py --out data/motion --train 480 --val 160
+    python tools/data/make_motion_clips.py --out data/motion --train 960 --val 160
 """
 
 import argparse
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", required=True, help="folder of the data set")
-    parser.add_argument("--train", type=int, default=480, help="training clips, multiple of 8")
+    parser.add_argument("--train", type=int, default=960, help="training clips, multiple of 8")
     parser.add_argument("--val", type=int, default=160, help="validation clips, multiple of 8")
     parser.add_argument("--seed", type=int, default=0, help="seed of all clips")
     parser.add_argument("--difficulty", choices=DIFFICULTIES, default="easy")

@@ -103,11 +103,18 @@ class FrozenFeatureHook(Hook):
                 token_rows[row] = {**arrays, "label": label.numpy().reshape(())}
                 if flow is not None:
                     flow_rows[row] = {"flow": features["flow"][index].cpu().numpy()}
-            tokens.write(token_rows)
+            _write_missing(tokens, token_rows)
             if flow is not None:
-                flow.write(flow_rows)
+                _write_missing(flow, flow_rows)
             progress.advance(len(batch))
         progress.close()
+
+
+def _write_missing(store: FeatureStore, rows: dict[int, dict[str, np.ndarray]]) -> None:
+    """Write rows that a store lacks; those that it has may be in use by another run."""
+    lacking = {row: arrays for row, arrays in rows.items() if not store.has(row)}
+    if lacking:
+        store.write(lacking)
 
 
 @torch.no_grad()

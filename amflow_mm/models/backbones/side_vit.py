@@ -6,7 +6,9 @@ the ladder reads of the frozen model can be computed once and kept:
     h = GELU(W_down LN(x_l))              x_l: frozen patch tokens at the input of block l
     z = state + h', h' with the flow      as in the in-block adapter
     state = z + unit(z)
-    frame vector = final frozen vector + W_up LN(mean over patches of state)
+    frame vector = final frozen vector + W_up LN(sum_j w_j state_j / sum_j w_j)
+
+w in the last line is the mean flow of the chosen blocks: what moved has the say.
 
 Ladder side-tuning: Sung et al., arXiv:2206.06522.
 """
@@ -112,6 +114,8 @@ class AMFlowSideViT(ImageViT):
         self.output = output
         if output == "frozen":
             return
+        if not self.layers:
+            raise ValueError("layers=() must name at least one block for the ladder to read")
         self.rungs = nn.ModuleList(
             SideStep(
                 self.embed_dim,
@@ -145,32 +149,32 @@ class AMFlowSideViT(ImageViT):
             "layers": self.layers,
         }
 
-    @torch.no_grad()
     def extract_frozen(
         self, clips: Float[Tensor, "B 3 T height width"], flow: FlowModule | None
     ) -> FrozenFeatures:
-        """Run the frozen model and return all that the ladder needs of it.
+        """Run the frozen model, without gradient, and return all that the ladder needs of it.
+
+        An aligning encoder inside ``flow`` is not part of the frozen model and keeps its gradient.
 
         Returns:
             ``vector`` (B, T, C), the frozen frame vector; ``tokens`` (B, L, T, P, C), the patches
             at the inputs of the chosen blocks in half precision, the form in which they are kept;
             ``grid`` (B, 2); and ``flow`` (B, L, T, P) if ``flow`` measures attention maps.
         """
-        x, grid = self.embed(clips)
-        prefix = self.num_prefix_tokens
+        in_callers_mode = torch.set_grad_enabled(torch.is_grad_enabled())
+        measure = None if flow is None else in_callers_mode(flow.measure)
         tokens, flows = [], []
-        for layer in range(len(self.blocks)):
-            measure = None
-            if layer in self.layers:
-                tokens.append(x[:, :, prefix:].half())
-                measure = None if flow is None else flow.measure
-            x, measured = self.blocks[layer](x, grid, measure, layer)
-            if measured is not None:
-                flows.append(measured)
-        frozen = {
-            "vector": self.read_out(x).float(),
-            "grid": torch.tensor(grid, device=x.device).expand(len(x), 2),
-        }
+        with torch.no_grad():
+            x, grid = self.embed(clips)
+            for layer, block in enumerate(self.blocks):
+                is_read = layer in self.layers
+                if is_read:
+                    tokens.append(x[:, :, self.num_prefix_tokens :].half())
+                x, measured = block(x, grid, measure if is_read else None, layer)
+                if measured is not None:
+                    flows.append(measured)
+            vector = self.read_out(x).float()
+        frozen = {"vector": vector, "grid": torch.tensor(grid, device=x.device).expand(len(x), 2)}
         if tokens:
             frozen["tokens"] = torch.stack(tokens, dim=1)
         if flows:
@@ -210,6 +214,8 @@ class AMFlowSideViT(ImageViT):
             w = flow.finish(measured, x, layer, grid)
             flows.append(w)
             state = rung(x, w, state, grid)
-        side = self.side_up(self.side_norm(state.mean(dim=2)))
+        motion = torch.stack(flows).mean(dim=0).unsqueeze(-1)
+        pooled = (state * motion).sum(dim=2) / motion.sum(dim=2)
+        side = self.side_up(self.side_norm(pooled))
         features = frozen["vector"] + side if self.output == "sum" else side
         return BackboneOutput(features, torch.stack(flows, dim=1) if return_flow else None)

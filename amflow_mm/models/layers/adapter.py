@@ -51,7 +51,8 @@ class MotionBottleneck(nn.Module):
         u = unit(g + temporal position)
 
     With ``pooling="token"`` the unit mixes ``h' + temporal position`` at every patch instead, and
-    its output, which holds its input, takes the place of h'. With ``flow_as="feature"`` or ``"both"`` a coarse map of the flow also joins g_t.
+    its output, which holds its input, takes the place of h'. With ``flow_as="feature"`` or
+    ``"both"`` a coarse map of the flow also joins g_t.
 
     Args:
         dim: Bottleneck width R.

@@ -8,6 +8,7 @@ memory does.
 
 from typing import Literal
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -84,15 +85,17 @@ class EncoderLayer(nn.Module):
 
 
 class TCNUnit(TemporalUnit):
-    """Temporal convolutions: ``g + W_p GELU(depthwise_d(LN g))`` for each dilation d.
+    """Temporal convolutions: ``g + W_p GELU(time_d(space(LN g)))`` for each dilation d.
+
+    Both convolutions are depthwise; ``space`` is there for ``spatial_size > 1`` only.
 
     Args:
         dim: Bottleneck width R.
-        kernel_size: Frames that a depthwise convolution sees, odd.
+        kernel_size: Frames that a convolution sees, odd.
         dilations: One layer for each, in frames.
-        spatial_size: Patches per side that the depthwise convolution sees when tokens are mixed,
-            odd; 1 mixes over time alone, 3 gives 3x3 neighbourhoods, so that a unit can follow
-            an object from patch to patch.
+        spatial_size: Patches per side that a layer sees when tokens are mixed, odd; 1 mixes over
+            time alone, 3 gives 3x3 neighbourhoods, so that a unit can follow an object from
+            patch to patch.
     """
 
     def __init__(
@@ -141,12 +144,18 @@ class _TCNLayer(nn.Module):
     def __init__(self, dim: int, kernel_size: int, dilation: int, spatial_size: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.depthwise = nn.Conv3d(
+        # One kernel over space and time would cost six times as much on a CPU.
+        self.space = (
+            nn.Conv2d(dim, dim, spatial_size, padding=spatial_size // 2, groups=dim)
+            if spatial_size > 1
+            else nn.Identity()
+        )
+        self.time = nn.Conv1d(
             dim,
             dim,
-            (kernel_size, spatial_size, spatial_size),
-            padding=(dilation * (kernel_size // 2), spatial_size // 2, spatial_size // 2),
-            dilation=(dilation, 1, 1),
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
             groups=dim,
         )
         self.act = nn.GELU()
@@ -155,7 +164,19 @@ class _TCNLayer(nn.Module):
     def forward(
         self, h: Float[Tensor, "B T rows columns R"]
     ) -> Float[Tensor, "B T rows columns R"]:
-        mixed = self.depthwise(self.norm(h).movedim(-1, 1)).movedim(1, -1)
+        batch, num_frames, rows, columns, dim = h.shape
+        mixed = self.norm(h).movedim(-1, 2).flatten(0, 1)  # (B T) R rows columns
+        mixed = self.space(mixed).view(batch, num_frames, dim, rows * columns)
+        # As a two-dimensional convolution over (T, patches): patches stay where they are.
+        mixed = F.conv2d(
+            mixed.transpose(1, 2),
+            self.time.weight.unsqueeze(-1),
+            self.time.bias,
+            padding=(*self.time.padding, 0),
+            dilation=(*self.time.dilation, 1),
+            groups=dim,
+        )
+        mixed = mixed.permute(0, 2, 3, 1).unflatten(2, (rows, columns))
         return h + self.pointwise(self.act(mixed))
 
 

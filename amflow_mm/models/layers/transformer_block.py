@@ -31,7 +31,9 @@ class FlowModule(Protocol):
         x: Float[Tensor, "B T N C"],
         layer: int,
         grid: Grid,
-    ) -> Float[Tensor, "B T P"]: ...
+    ) -> Float[Tensor, "B T P"]:
+        """Return the weights of the patches in block ``layer``."""
+        ...
 
 
 class TransformerBlock(nn.Module):

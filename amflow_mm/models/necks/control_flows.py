@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amflow_mm.models.layers import Grid, repeat_last
+from amflow_mm.models.layers import Grid, full_precision, repeat_last
 from amflow_mm.models.necks.flow_neck import FlowNeck, mean_one
 from amflow_mm.registry import MODELS
 
@@ -61,9 +61,10 @@ class FeatureFlow(FlowNeck):
         x = patches.detach().float()
         following = x[:, 1:]
         correspondence = self.align(x, layer, grid)
-        if correspondence is not None:
-            following = correspondence @ following
-        return repeat_last(mean_one((x[:, :-1] - following).norm(dim=-1)))
+        with full_precision(x.device):
+            if correspondence is not None:
+                following = correspondence.float() @ following
+            return repeat_last(mean_one((x[:, :-1] - following).norm(dim=-1)))
 
     def measurement(self) -> str | None:
         """Measure nothing."""

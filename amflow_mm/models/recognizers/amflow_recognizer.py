@@ -74,7 +74,7 @@ class AMFlowRecognizer(BaseRecognizer):
             test_mode: Whether to obey ``max_testing_views``.
 
         Raises:
-            ValueError: An unknown stage.
+            ValueError: An unknown stage, or no flow was measured.
         """
         del data_samples
         if stage not in ("backbone", "neck", "head", "flow"):
@@ -85,7 +85,13 @@ class AMFlowRecognizer(BaseRecognizer):
             for views in self._chunks(_fold_views(inputs), test_mode)
         ]
         if stage == "flow":
-            return torch.cat([output.flow for output in outputs]), {}
+            flows = [output.flow for output in outputs]
+            if any(flow is None for flow in flows):
+                raise ValueError(
+                    f"stage='flow', but {type(self.backbone).__name__} measured none: give the "
+                    "recognizer a neck (AMFlow) and a backbone that asks it"
+                )
+            return torch.cat(flows), {}
         features = torch.cat([output.features for output in outputs])
         return (self.cls_head(features) if stage == "head" else features), {}
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from amflow_mm.models.weights.key_map import StateDict, rename, split_position
@@ -27,9 +26,4 @@ def matches(foreign: Mapping[str, Tensor]) -> bool:
 
 def convert(foreign: Mapping[str, Tensor]) -> StateDict:
     """Return the checkpoint under our names."""
-    state = rename(foreign, RULES, unused=UNUSED)
-    num_positions = state["position"].shape[1]
-    if int(num_positions**0.5) ** 2 == num_positions:  # timm leaves CLS without a position
-        zero = torch.zeros_like(state["position"][:, :1])
-        state["position"] = torch.cat([zero, state["position"]], dim=1)
-    return split_position(state)
+    return split_position(rename(foreign, RULES, unused=UNUSED))

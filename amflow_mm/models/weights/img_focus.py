@@ -78,10 +78,10 @@ def convert(path: Path) -> StateDict:
     }
     foreign: StateDict = {}
     for node in graph.node:
-        if node.op_type == "MatMul" and (match := _NODE.fullmatch(node.name)):
-            if match[2] in _LAYERS:
-                weight = arrays[node.input[1]].T.contiguous()
-                foreign[f"blocks.{match[1]}.{_LAYERS[match[2]]}.weight"] = weight
+        match = _NODE.fullmatch(node.name)
+        if match and match[2] in _LAYERS:
+            weight = arrays[node.input[1]].T.contiguous()
+            foreign[f"blocks.{match[1]}.{_LAYERS[match[2]]}.weight"] = weight
     inputs = {node.name: list(node.input) for node in graph.node}
     for name, value in arrays.items():
         if match := _VECTOR.fullmatch(name):

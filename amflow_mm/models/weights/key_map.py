@@ -1,8 +1,10 @@
 """Helpers for tables that map a foreign checkpoint's names to ours."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 StateDict = dict[str, Tensor]
@@ -41,10 +43,21 @@ def rename(
 
 
 def split_position(state: StateDict) -> StateDict:
-    """Split joint positions (1, 1 + P, C) in entry ``position`` into CLS and patches."""
+    """Split joint positions (1, 1 + P, C) in entry ``position`` into CLS and patches.
+
+    A square number of positions is that of the patches alone: timm leaves CLS without one where
+    there are registers, which is a position of zero.
+
+    Raises:
+        ValueError: The checkpoint has no position embeddings.
+    """
+    if "position" not in state:
+        raise ValueError("the checkpoint has no position embeddings: it is of another layout")
     state = dict(state)
     position = state.pop("position")
     position = position.reshape(1, -1, position.shape[-1])
+    if math.isqrt(position.shape[1]) ** 2 == position.shape[1]:
+        position = torch.cat([torch.zeros_like(position[:, :1]), position], dim=1)
     state["embedding.cls_position"] = position[:, :1].clone()
     state["embedding.patch_position"] = position[:, 1:].clone()
     return state

@@ -111,6 +111,8 @@ def _read_file(path: Path) -> StateDict:
     if path.suffix == ".safetensors":
         return load_file(path)
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not a checkpoint")
     for wrapper in ("state_dict", "model"):
         if isinstance(checkpoint.get(wrapper), dict):
             checkpoint = checkpoint[wrapper]

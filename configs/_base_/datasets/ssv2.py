@@ -11,13 +11,13 @@ from mmaction.datasets.transforms import (
     DecordInit,
     FormatShape,
     PackActionInputs,
-    RandomErasing,
     RandomResizedCrop,
     Resize,
     ThreeCrop,
     TorchVisionWrapper,
     UniformSample,
 )
+from mmaction.datasets.transforms.processing import RandomErasing  # not among the exports
 from mmaction.evaluation import AccMetric
 from mmengine.dataset import DefaultSampler, pseudo_collate
 
