@@ -11,6 +11,6 @@ if [[ $# -lt 3 ]]; then
     exit 2
 fi
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tools/launch_processes.sh
-source "$TOOLS/launch_processes.sh"
+# shellcheck source=tools/launch.sh
+source "$TOOLS/launch.sh"
 launch_processes "$3" "$TOOLS/test.py" "$1" "$2" "${@:4}"

@@ -11,6 +11,6 @@ if [[ $# -lt 4 ]]; then
     exit 2
 fi
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tools/launch_slurm.sh
-source "$TOOLS/launch_slurm.sh"
+# shellcheck source=tools/launch.sh
+source "$TOOLS/launch.sh"
 launch_slurm "$1" "$2" "$TOOLS/test.py" "${@:3}"

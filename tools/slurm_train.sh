@@ -21,6 +21,6 @@ if [[ $# -gt 0 && $1 != -* ]]; then
 fi
 
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=tools/launch_slurm.sh
-source "$TOOLS/launch_slurm.sh"
+# shellcheck source=tools/launch.sh
+source "$TOOLS/launch.sh"
 launch_slurm "$PARTITION" "$JOB_NAME" "$TOOLS/train.py" "${ARGUMENTS[@]}" "$@"

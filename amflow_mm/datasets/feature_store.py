@@ -4,7 +4,7 @@ import json
 import math
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -121,7 +121,9 @@ class FeatureStore:
                 f"{self.num_rows} rows take {needed / 1e9:.1f} GB, but {self.folder.parent} has "
                 f"{free / 1e9:.1f} GB free; point cache_dir to a larger disk"
             )
-        scratch = Path(tempfile.mkdtemp(dir=self.folder.parent))
+        # Not tempfile.mkdtemp: its folders are closed to others, and a cache is there to be shared.
+        scratch = self.folder.with_name(f".{self.folder.name}-{uuid.uuid4().hex}")
+        scratch.mkdir()
         for name, size in sizes.items():
             with open(scratch / f"{name}.bin", "wb") as file:
                 file.truncate(size)

@@ -54,14 +54,14 @@ _LIVE_CHANNEL: dict[str, tuple[int, int]] = {
 }
 
 # Sweeps over a whole clip. Lengths are fractions of the frame's side: at 112 pixels and 16 frames
-# an object travels 5 to 10 pixels, turns 20 to 40 degrees in an interval of two frames.
-TRAVEL = (0.35, 0.65)
+# an object travels 4 to 7 pixels, turns 20 to 40 degrees in an interval of two frames.
+TRAVEL = (0.30, 0.45)
 TURN_DEGREES = (150.0, 300.0)
-SIZE_RATIO = (2.0, 3.0)
+SIZE_RATIO = (1.8, 2.4)
 # Diameter of the disc of the object's area: every size sweep stays in this range.
-DIAMETER = (0.17, 0.52)
+DIAMETER = (0.17, 0.42)
 # The object turns like the hand of a clock, about a pivot this far from its centre.
-ARM = (0.12, 0.20)
+ARM = (0.18, 0.26)
 # How far an object may reach beyond the frame at the ends of its travel, in diameters.
 OVERHANG = 0.15
 

@@ -7,6 +7,7 @@ import torch
 from mmaction.models.data_preprocessors import ActionDataPreprocessor
 from torch import Tensor
 
+from amflow_mm.models.layers import full_precision
 from amflow_mm.registry import MODELS
 
 
@@ -38,4 +39,5 @@ class FrozenFeaturePreprocessor(ActionDataPreprocessor):
         """Return a batch and its samples; MMEngine collates frozen features name by name."""
         if not isinstance(inputs, Mapping):
             return super().preprocess(inputs, data_samples, training)
-        return {name: torch.stack(values) for name, values in inputs.items()}, data_samples
+        with full_precision(self.mean.device):  # autocast refuses to stack half precision
+            return {name: torch.stack(values) for name, values in inputs.items()}, data_samples

@@ -40,7 +40,7 @@ def class_from_motion(clip):
     growth = np.log(last.sum() / first.sum()) / 2 - np.log(zoom)
     turn = clip.state.angle[-1] - clip.state.angle[0] - np.degrees(roll)
     # A turn swings the centre about the pivot, by up to two arms; it counts double.
-    score = np.array([*drift / (0.35 * SIZE), growth / np.log(2.0), turn / 75])
+    score = np.array([*drift / (0.30 * SIZE), growth / np.log(1.8), turn / 60])
     channel = np.abs(score).argmax()
     positive = ("right", "down", "approach", "clockwise")
     negative = ("left", "up", "recede", "counter_clockwise")

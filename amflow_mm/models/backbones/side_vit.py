@@ -23,7 +23,13 @@ from torch import Tensor, nn
 
 from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
 from amflow_mm.models.backbones.output import BackboneOutput
-from amflow_mm.models.layers import FlowModule, Grid, MotionBottleneck, zero_linear
+from amflow_mm.models.layers import (
+    FlowModule,
+    Grid,
+    MotionBottleneck,
+    full_precision,
+    zero_linear,
+)
 from amflow_mm.models.layers.adapter import FlowAs, Pooling
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.models.registered_layers import build_unit
@@ -69,6 +75,7 @@ class AMFlowSideViT(ImageViT):
         pooling: See ``MotionBottleneck``.
         flow_as: See ``MotionBottleneck``.
         num_frames: See ``MotionBottleneck``.
+        flow_grid: See ``MotionBottleneck``.
         output: ``"sum"`` adds the ladder to the frozen frame vector; ``"ladder"`` is the ladder
             alone, for data whose appearance only distracts; ``"frozen"`` is a plain probe of
             the frozen model, which shares kept features with the other two.
@@ -90,6 +97,7 @@ class AMFlowSideViT(ImageViT):
         pooling: Pooling = "token",
         flow_as: FlowAs = "gain",
         num_frames: int = 32,
+        flow_grid: int = 4,
         output: Literal["sum", "ladder", "frozen"] = "sum",
         variant: str | dict[str, int] = "b16",
         family: FamilyName = "clip",
@@ -125,6 +133,7 @@ class AMFlowSideViT(ImageViT):
                     pooling=pooling,
                     flow_as=flow_as,
                     num_frames=num_frames,
+                    flow_grid=flow_grid,
                 ),
                 side_dim,
             )
@@ -176,7 +185,8 @@ class AMFlowSideViT(ImageViT):
             vector = self.read_out(x).float()
         frozen = {"vector": vector, "grid": torch.tensor(grid, device=x.device).expand(len(x), 2)}
         if tokens:
-            frozen["tokens"] = torch.stack(tokens, dim=1)
+            with full_precision(x.device):  # autocast to bfloat16 refuses to stack half precision
+                frozen["tokens"] = torch.stack(tokens, dim=1)
         if flows:
             frozen["flow"] = torch.stack(flows, dim=1)
         return frozen

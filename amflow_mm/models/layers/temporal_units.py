@@ -87,7 +87,7 @@ class EncoderLayer(nn.Module):
 class TCNUnit(TemporalUnit):
     """Temporal convolutions: ``g + W_p GELU(time_d(space(LN g)))`` for each dilation d.
 
-    Both convolutions are depthwise; ``space`` is there for ``spatial_size > 1`` only.
+    ``space`` is depthwise and there for ``spatial_size > 1`` only.
 
     Args:
         dim: Bottleneck width R.
@@ -96,6 +96,9 @@ class TCNUnit(TemporalUnit):
         spatial_size: Patches per side that a layer sees when tokens are mixed, odd; 1 mixes over
             time alone, 3 gives 3x3 neighbourhoods, so that a unit can follow an object from
             patch to patch.
+        is_depthwise: Mix frames channel by channel. A full convolution costs 3 R^2 more weights
+            and can relate *different* channels of neighbouring frames in one layer, which is
+            what tells a clockwise from a counter-clockwise path.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class TCNUnit(TemporalUnit):
         kernel_size: int = 3,
         dilations: tuple[int, ...] = (1,),
         spatial_size: Literal[1, 3, 5] = 1,
+        is_depthwise: bool = True,
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0 or spatial_size % 2 == 0:
@@ -114,7 +118,8 @@ class TCNUnit(TemporalUnit):
             )
         self.spatial_size = spatial_size
         self.layers = nn.ModuleList(
-            _TCNLayer(dim, kernel_size, dilation, spatial_size) for dilation in dilations
+            _TCNLayer(dim, kernel_size, dilation, spatial_size, is_depthwise)
+            for dilation in dilations
         )
 
     def forward(
@@ -141,7 +146,9 @@ class TCNUnit(TemporalUnit):
 
 
 class _TCNLayer(nn.Module):
-    def __init__(self, dim: int, kernel_size: int, dilation: int, spatial_size: int) -> None:
+    def __init__(
+        self, dim: int, kernel_size: int, dilation: int, spatial_size: int, is_depthwise: bool
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         # One kernel over space and time would cost six times as much on a CPU.
@@ -156,7 +163,7 @@ class _TCNLayer(nn.Module):
             kernel_size,
             padding=dilation * (kernel_size // 2),
             dilation=dilation,
-            groups=dim,
+            groups=dim if is_depthwise else 1,
         )
         self.act = nn.GELU()
         self.pointwise = nn.Linear(dim, dim)
@@ -174,7 +181,7 @@ class _TCNLayer(nn.Module):
             self.time.bias,
             padding=(*self.time.padding, 0),
             dilation=(*self.time.dilation, 1),
-            groups=dim,
+            groups=self.time.groups,
         )
         mixed = mixed.permute(0, 2, 3, 1).unflatten(2, (rows, columns))
         return h + self.pointwise(self.act(mixed))

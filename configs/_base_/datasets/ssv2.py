@@ -28,9 +28,7 @@ train_pipeline = [
     dict(type=UniformSample, clip_len=8),
     dict(type=DecordDecode),
     dict(type=Resize, scale=(-1, 256)),
-    dict(
-        type=TorchVisionWrapper, op="RandAugment", num_ops=4, magnitude=7, num_magnitude_bins=11
-    ),
+    dict(type=TorchVisionWrapper, op="RandAugment", num_ops=4, magnitude=7, num_magnitude_bins=11),
     dict(type=RandomResizedCrop),
     dict(type=Resize, scale=(224, 224), keep_ratio=False),
     dict(type=RandomErasing, erase_prob=0.25, mode="rand"),

@@ -1,5 +1,7 @@
 """In-block adaptation: identity at the start, the exact gradient set, flow, precision, errors."""
 
+import re
+
 import pytest
 import torch
 from mmengine.registry import init_default_scope
@@ -94,7 +96,7 @@ def test_every_kind_of_adapter_starts_silent_and_then_speaks(unit, pooling, flow
 
 def test_the_matrices_that_start_at_zero_are_those_that_lead_out():
     model = make(adapter(flow_as="both"), mlp_adapter=MLP_ADAPTER)
-    silent = {n for n, p in model.named_parameters() if p.ndim > 1 and not p.any()}
+    silent = {n for n, p in model.named_parameters() if n.endswith("weight") and not p.any()}
     assert silent == {
         f"blocks.{layer}.{slot}.up.weight"
         for layer in range(DEPTH)
@@ -108,8 +110,10 @@ def test_the_matrices_that_start_at_zero_are_those_that_lead_out():
 def test_static_camera_trains_adapters_and_final_norm_alone():
     model = Probe(fixed(make(mlp_adapter=MLP_ADAPTER)), AMFlow())
     declared = trainable_names(model)
-    assert {name for name in declared if ".after_attention." not in name
-            and ".beside_mlp." not in name} == {"backbone.norm.weight", "backbone.norm.bias"}  # fmt: skip
+    beside_adapters = {
+        name for name in declared if not re.search("after_attention|beside_mlp", name)
+    }
+    assert beside_adapters == {"backbone.norm.weight", "backbone.norm.bias"}
     assert names_with_gradient(model.backward()) == declared
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
 
@@ -129,9 +133,8 @@ def test_aligners_of_single_blocks_are_all_trained():
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_after_two_steps_every_adapter_weight_has_moved(unit):
-    model = Probe(make(adapter(unit, flow_as="both", num_frames=T)), AMFlow())
-    fixed_image = fixed(ImageViT(**VIT))
-    with_image_weights(model.backbone, fixed_image)
+    backbone = make(adapter(unit, flow_as="both", num_frames=T), readout="patch")
+    model = Probe(with_image_weights(backbone, fixed(ImageViT(**VIT))), AMFlow())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     first = names_with_gradient(model.backward())
     assert {name.split(".after_attention.")[-1] for name in first if "after" in name} == {
@@ -248,7 +251,7 @@ def test_a_single_frame_raises():
 
 
 def test_a_block_that_does_not_exist_raises():
-    with pytest.raises(ValueError, match="adapter_layers=.* blocks from 0 to 2"):
+    with pytest.raises(ValueError, match=r"adapter_layers=.* blocks from 0 to 2"):
         make(adapter_layers=[3])
 
 

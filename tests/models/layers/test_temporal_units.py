@@ -48,7 +48,8 @@ def tcn_by_loops(unit, dilations):
     def run(sequence):
         for layer, dilation in enumerate(dilations):
             inner = sub_weights(weights, f"layers.{layer}.")
-            inner["depthwise.weight"] = inner["depthwise.weight"].reshape(R, -1)
+            inner["depthwise.weight"] = inner["time.weight"].reshape(R, -1)
+            inner["depthwise.bias"] = inner["time.bias"]
             sequence = oracle.tcn_layer(sequence, inner, dilation=dilation, norm_eps=1e-5)
         return sequence
 
@@ -98,9 +99,12 @@ def test_the_tcn_unit_over_space_and_time_equals_the_loops():
             for index in np.ndindex(*video.shape[:3]):
                 normed[index] = layer_norm_of(video[index], inner, "norm", 1e-5)
             mixed = oracle.depthwise_over_time_and_grid(
-                normed,
-                inner["depthwise.weight"].reshape(R, 3, 3, 3),
-                inner["depthwise.bias"],
+                normed, inner["space.weight"].reshape(R, 1, 3, 3), inner["space.bias"], dilation=1
+            )
+            mixed = oracle.depthwise_over_time_and_grid(
+                mixed,
+                inner["time.weight"].reshape(R, 3, 1, 1),
+                inner["time.bias"],
                 dilation=dilation,
             )
             out = np.zeros(video.shape)
