@@ -1,6 +1,7 @@
 """AM Flow beside the embedded ViT-S/14 on generated motion clips: the quick start.
 
-Method: side ladder on frozen blocks 2, 5, 8, 11, temporal convolutions over 3x3 patches.
+Method: side ladder on frozen blocks 2, 5, 8, 11; one vector a frame, made of the motion-weighted
+        tokens and the coarse map of the flow; temporal convolutions.
 Data:   python tools/data/make_motion_clips.py --out data/motion
 Run:    python tools/train.py configs/amflow_vits_motion.py
 """
@@ -15,10 +16,9 @@ with read_base():
 
 from amflow_mm.engine.hooks import FrozenFeatureHook
 
-train_cfg.update(max_epochs=10)
-optim_wrapper.update(
-    optimizer=dict(lr=2e-3, weight_decay=0.05),
-)
+train_cfg.update(max_epochs=20, val_interval=5)
+optim_wrapper.update(optimizer=dict(lr=2e-3))
 param_scheduler[0].update(end=1)
-param_scheduler[1].update(begin=1, end=10, T_max=9, eta_min=2e-5)
+param_scheduler[1].update(begin=1, end=20, T_max=19, eta_min=2e-5)
+default_hooks.checkpoint.update(interval=5, max_keep_ckpts=1)
 custom_hooks.append(dict(type=FrozenFeatureHook, batch_size=8, num_workers=1))

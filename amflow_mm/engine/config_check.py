@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import Registry
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from amflow_mm import registry as registries
@@ -59,6 +60,7 @@ class _Checker:
             self._check_keys(cfg.get(name) or {}, keys, name, taker=name)
         self._check_misspelt(cfg.get("default_hooks") or {}, layout.DEFAULT_HOOKS, "default_hooks.")
         self._check_paramwise(cfg.get("optim_wrapper") or {})
+        self._resolve(cfg.get("runner_type", Runner), registries.RUNNERS, "runner_type")
 
     def _check_names_at_top(self, cfg: Config | Mapping[str, Any]) -> None:
         """Report names that look like a section's; classes imported by a config are names too."""
@@ -135,6 +137,8 @@ class _Checker:
         self, type_: Any, registry: Registry | None, path: str
     ) -> Callable[..., Any] | None:
         """Return what ``type`` stands for, or report that it stands for nothing."""
+        if isinstance(type_, (LazyObject, LazyAttr)):
+            type_ = type_.build()
         if callable(type_):
             return type_
         if not isinstance(type_, str) or registry is None:

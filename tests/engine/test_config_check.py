@@ -179,6 +179,11 @@ PIPE = "train_dataloader.dataset.dataset.pipeline"
         ("randomness.seeds", 3, "randomness takes no 'seeds'; did you mean 'seed'?"),
         ("auto_scale_lr.base_batchsize", 3, "did you mean 'base_batch_size'?"),
         ("train_dataloder", {}, "train_dataloder: unknown name; did you mean 'train_dataloader'?"),
+        (
+            "runner_type",
+            "Runer",
+            "runner_type: 'Runer' is no registered runner; did you mean 'Runner'",
+        ),
         ("modle", {}, "modle: unknown name; did you mean 'model'?"),
         ("optim_wraper", {}, "optim_wraper: unknown name; did you mean 'optim_wrapper'?"),
     ],
@@ -207,6 +212,12 @@ def test_classes_and_imported_names_serve_as_types():
     cfg.train_dataloader.dataset.dataset.pipeline[1].frame_intervall = 4
     with pytest.raises(ConfigError, match="SampleFrames takes no 'frame_intervall'"):
         check_config(cfg)
+
+
+def test_lazy_type_in_a_plain_dict_is_imported():
+    transform = dict(type=LazyObject("mmaction.datasets", "SampleFrames"), frame_intervall=4)
+    with pytest.raises(ConfigError, match="SampleFrames takes no 'frame_intervall'"):
+        check_config({"tta_pipeline": [transform]})
 
 
 def test_names_imported_by_a_config_are_no_sections():

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from amflow_mm import __version__
 from amflow_mm.datasets import FeatureStore, FrozenFeatureDataset
 from amflow_mm.engine.progress import ProgressBar
 from amflow_mm.models.peft import trainable_state_dict
@@ -149,6 +150,7 @@ def _stores(
         )
     preprocessor = model.data_preprocessor
     keys = (
+        __version__,
         _weights_digest(model.backbone),
         f"{model.backbone.frozen_recipe()}",
         f"{preprocessor.mean.tolist()} {preprocessor.std.tolist()} {preprocessor.format_shape}",

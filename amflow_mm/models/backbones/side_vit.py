@@ -3,21 +3,16 @@
 The frozen model runs without gradient; a training step costs about one forward pass, and what
 the ladder reads of the frozen model can be computed once and kept:
 
-    h = GELU(W_down LN(x_l))              x_l: frozen patch tokens at the input of block l
-    z = state + h', h' with the flow      as in the in-block adapter
-    state = z + unit(z)
-    frame vector = final frozen vector + W_up LN(sum_j w_j state_j / sum_j w_j)
+    state = rung(x_l, w_l, state)        x_l: frozen patch tokens at the input of block l
+    frame vector = final frozen vector + W_up LN(state)
 
-w in the last line is the mean flow of the chosen blocks: what moved has the say.
-
-Ladder side-tuning: Sung et al., arXiv:2206.06522.
+The rungs stand in ``amflow_mm/models/layers/side_ladder.py``.
 """
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -25,8 +20,8 @@ from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_lay
 from amflow_mm.models.backbones.output import BackboneOutput
 from amflow_mm.models.layers import (
     FlowModule,
-    Grid,
-    MotionBottleneck,
+    FrameRung,
+    TokenRung,
     full_precision,
     zero_linear,
 )
@@ -36,30 +31,6 @@ from amflow_mm.models.registered_layers import build_unit
 from amflow_mm.registry import MODELS
 
 FrozenFeatures = dict[str, Tensor]
-
-
-class SideStep(nn.Module):
-    """One rung: reads the tokens of a frozen block into the running state."""
-
-    def __init__(self, embed_dim: int, bottleneck: MotionBottleneck, dim: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(embed_dim)
-        self.down = nn.Linear(embed_dim, dim)
-        self.bottleneck = bottleneck
-
-    def adapter_params(self) -> list[str]:
-        """Everything here is trained."""
-        return [name for name, _ in self.named_parameters()]
-
-    def forward(
-        self,
-        x: Float[Tensor, "B T P C"],
-        w: Float[Tensor, "B T P"],
-        state: Float[Tensor, "B T P R"] | None,
-        grid: Grid,
-    ) -> Float[Tensor, "B T P R"]:
-        """Return the next state."""
-        return self.bottleneck(F.gelu(self.down(self.norm(x))), w, grid, state)
 
 
 @MODELS.register_module()
@@ -72,10 +43,13 @@ class AMFlowSideViT(ImageViT):
         unit: Config of the temporal unit of each rung; its ``dim`` is filled in.
         layers: Blocks whose input tokens the ladder reads, from 0.
         side_dim: Width R of the ladder.
-        pooling: See ``MotionBottleneck``.
-        flow_as: See ``MotionBottleneck``.
-        num_frames: See ``MotionBottleneck``.
-        flow_grid: See ``MotionBottleneck``.
+        pooling: ``"token"`` keeps a state at every patch (``TokenRung``), ``"global"`` one vector
+            a frame (``FrameRung``).
+        flow_as: How the flow enters: as a gain, as an input feature, or both.
+        num_frames: Frames that the temporal position knows, at least T.
+        flow_grid: Side of the coarse map of the flow (global pooling only).
+        token_drop: Probability that a clip goes without its tokens in training (global pooling
+            only).
         output: ``"sum"`` adds the ladder to the frozen frame vector; ``"ladder"`` is the ladder
             alone, for data whose appearance only distracts; ``"frozen"`` is a plain probe of
             the frozen model, which shares kept features with the other two.
@@ -98,6 +72,7 @@ class AMFlowSideViT(ImageViT):
         flow_as: FlowAs = "gain",
         num_frames: int = 32,
         flow_grid: int = 4,
+        token_drop: float = 0.0,
         output: Literal["sum", "ladder", "frozen"] = "sum",
         variant: str | dict[str, int] = "b16",
         family: FamilyName = "clip",
@@ -125,23 +100,39 @@ class AMFlowSideViT(ImageViT):
         if not self.layers:
             raise ValueError("layers=() must name at least one block for the ladder to read")
         self.rungs = nn.ModuleList(
-            SideStep(
-                self.embed_dim,
-                MotionBottleneck(
-                    side_dim,
-                    build_unit(unit, side_dim),
-                    pooling=pooling,
-                    flow_as=flow_as,
-                    num_frames=num_frames,
-                    flow_grid=flow_grid,
-                ),
-                side_dim,
+            self._make_rung(
+                build_unit(unit, side_dim), side_dim, pooling, flow_as, num_frames, flow_grid,
+                token_drop,
             )
             for _ in self.layers
-        )
+        )  # fmt: skip
         self.side_norm = nn.LayerNorm(side_dim)
         make_up = zero_linear if output == "sum" else nn.Linear
         self.side_up = make_up(side_dim, self.embed_dim)
+
+    def _make_rung(
+        self,
+        unit: nn.Module,
+        side_dim: int,
+        pooling: Pooling,
+        flow_as: FlowAs,
+        num_frames: int,
+        flow_grid: int,
+        token_drop: float,
+    ) -> nn.Module:
+        if pooling == "token":
+            return TokenRung(self.embed_dim, side_dim, unit, flow_as=flow_as, num_frames=num_frames)
+        if pooling == "global":
+            return FrameRung(
+                self.embed_dim,
+                side_dim,
+                unit,
+                flow_as=flow_as,
+                num_frames=num_frames,
+                flow_grid=flow_grid,
+                token_drop=token_drop,
+            )
+        raise ValueError(f"pooling={pooling!r} must be one of 'global', 'token'")
 
     def adapter_params(self) -> list[str]:
         """The way out of the ladder; the rungs declare themselves."""
@@ -223,9 +214,8 @@ class AMFlowSideViT(ImageViT):
             measured = frozen["flow"][:, index] if "flow" in frozen else None
             w = flow.finish(measured, x, layer, grid)
             flows.append(w)
-            state = rung(x, w, state, grid)
-        motion = torch.stack(flows).mean(dim=0).unsqueeze(-1)
-        pooled = (state * motion).sum(dim=2) / motion.sum(dim=2)
+            state = rung(x, w, grid, state)
+        pooled = rung.frame_vectors(state, torch.stack(flows).mean(dim=0))
         side = self.side_up(self.side_norm(pooled))
         features = frozen["vector"] + side if self.output == "sum" else side
         return BackboneOutput(features, torch.stack(flows, dim=1) if return_flow else None)

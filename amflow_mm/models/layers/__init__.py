@@ -21,6 +21,7 @@ from amflow_mm.models.layers.embeddings import PatchEmbed, TokenEmbedding, resam
 from amflow_mm.models.layers.layer_scale import LayerScale
 from amflow_mm.models.layers.mlp import Mlp, QuickGELU, SwiGLU, build_activation
 from amflow_mm.models.layers.precision import full_precision
+from amflow_mm.models.layers.side_ladder import FrameRung, TokenRung
 from amflow_mm.models.layers.temporal_units import (
     EncoderLayer,
     LSTMUnit,
@@ -38,6 +39,7 @@ __all__ = [
     "DropPath",
     "EncoderLayer",
     "FlowModule",
+    "FrameRung",
     "Grid",
     "LSTMUnit",
     "LayerScale",
@@ -50,6 +52,7 @@ __all__ = [
     "TemporalAdapter",
     "TemporalUnit",
     "TokenEmbedding",
+    "TokenRung",
     "TransformerBlock",
     "TransformerUnit",
     "affine_correspondence",

@@ -127,7 +127,7 @@ class MotionBottleneck(nn.Module):
         if self.pooling == "token":
             patches = self.unit.mix_tokens(patches + position[:, None], grid)
             return torch.cat([prefix, patches], dim=2)
-        pooled = self._pool(plain, w) if self.is_gain else patches.mean(dim=2)
+        pooled = weighted_mean(plain, w) if self.is_gain else patches.mean(dim=2)
         if self.flow_map is not None:
             maps = w.log1p().flatten(0, 1).unflatten(-1, grid).unsqueeze(1)
             pooled = pooled + self.flow_map(maps).unflatten(0, w.shape[:2])
@@ -141,11 +141,6 @@ class MotionBottleneck(nn.Module):
         if self.flow_feature is not None:
             gained = gained + self.flow_feature(w.log1p()[..., None])
         return gained
-
-    @staticmethod
-    def _pool(h: Float[Tensor, "B T P R"], w: Float[Tensor, "B T P"]) -> Float[Tensor, "B T R"]:
-        """Average the patches of each frame, weighted by their motion."""
-        return torch.einsum("btpr,btp->btr", h, w) / w.sum(dim=-1, keepdim=True)
 
 
 class TemporalAdapter(nn.Module):
@@ -205,3 +200,8 @@ def zero_linear(in_dim: int, out_dim: int) -> nn.Linear:
     nn.init.zeros_(linear.weight)
     nn.init.zeros_(linear.bias)
     return linear
+
+
+def weighted_mean(x: Float[Tensor, "B T P C"], w: Float[Tensor, "B T P"]) -> Float[Tensor, "B T C"]:
+    """Average the patches of each frame, weighted by their motion."""
+    return torch.einsum("btpc,btp->btc", x, w) / w.sum(dim=-1, keepdim=True)

@@ -157,6 +157,13 @@ class AffineAligner(nn.Module):
         self.inlier_distance = inlier_distance
         self.ridge = ridge
 
+    def extra_repr(self) -> str:
+        """Name the options: flows that are kept on disk are told apart by this text."""
+        names = (
+            "window_radius", "temperature", "prior", "num_iterations", "inlier_distance", "ridge",
+        )  # fmt: skip
+        return ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
     def forward(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 P P"]:
         """Return the correspondence from each frame to the next."""
         with full_precision(x.device):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from amflow_mm.models.backbones import AMFlowViT
+from amflow_mm.models.backbones import AMFlowViT, ImageViT
 from amflow_mm.models.necks import AMFlow, FeatureFlow, FlowNeck, ShuffledFlow, UniformFlow
 from amflow_mm.models.necks.flow_neck import mean_one
 from amflow_mm.testing import fixed_tensor
@@ -45,9 +45,9 @@ def inputs_of(num_prefix=1):
     return q, k, fixed_tensor((B, T, num_prefix + P, C), tag="x")
 
 
-def flow_of(neck, clips, **options):
-    model = fixed(AMFlowViT(adapter(), **VIT, **options)).eval()
-    return model(clips, neck, return_flow=True).flow
+def flow_of(neck, clips):
+    """The flow of all blocks; without adapters, in which frames would meet."""
+    return fixed(ImageViT(**VIT)).eval()(clips, neck, return_flow=True).flow
 
 
 @pytest.mark.parametrize("num_prefix", [1, 3])

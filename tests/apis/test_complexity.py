@@ -1,0 +1,389 @@
+"""MACs against hand formulas and against fvcore; parts, views, and what must not be left behind."""
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fvcore.nn import FlopCountAnalysis
+from mmaction.datasets.transforms import (
+    CenterCrop,
+    FormatShape,
+    PackActionInputs,
+    Resize,
+    SampleFrames,
+    ThreeCrop,
+)
+from mmaction.models import ActionDataPreprocessor
+from mmengine.config import Config
+from torch import nn
+
+from amflow_mm.apis import complexity
+from amflow_mm.apis.complexity import (
+    IMAGE_MODEL,
+    ClipShape,
+    Views,
+    build_on_meta,
+    measure_complexity,
+    read_views,
+)
+from amflow_mm.engine.errors import UserError
+from amflow_mm.models import (
+    AMFlow,
+    AMFlowRecognizer,
+    AMFlowSideViT,
+    AMFlowViT,
+    FeatureFlow,
+    ImageViT,
+    ShuffledFlow,
+    TemporalMeanHead,
+    UniformFlow,
+)
+from amflow_mm.models.layers import (
+    Adapter,
+    AffineAligner,
+    AligningEncoder,
+    LSTMUnit,
+    TCNUnit,
+    TemporalAdapter,
+    TransformerUnit,
+)
+from amflow_mm.models.peft import parameter_report
+from amflow_mm.registry import MODELS
+
+# Tiny: C 40, L 3, H 5, hidden 88, patches of 7; T 5, P 3 x 2, N 7; R 12; K 3.
+C, L, HIDDEN, R, K = 40, 3, 88, 12, 3
+T, P, N = 5, 6, 7
+SHAPE = ClipShape(T, 21, 14)
+VIT = dict(embed_dim=C, depth=L, num_heads=5, mlp_dim=HIDDEN, patch_size=7)
+FROZEN = T * (P * 3 * 7 * 7 * C + L * (N * (4 * C * C + 2 * C * HIDDEN) + 2 * N * N * C))
+MAPS = L * T * N * N * C
+B16 = ClipShape(8, 224, 224)
+
+
+def make_config(backbone: dict, neck: dict | None, num_classes: int = K, width: int = C) -> Config:
+    model = dict(
+        type=AMFlowRecognizer,
+        data_preprocessor=dict(
+            type=ActionDataPreprocessor, mean=[0.0] * 3, std=[1.0] * 3, format_shape="NCTHW"
+        ),
+        backbone=backbone,
+        neck=neck,
+        cls_head=dict(type=TemporalMeanHead, num_classes=num_classes, in_channels=width),
+    )
+    return Config(dict(model=model))
+
+
+def in_block(neck: dict | None = None, unit: dict | None = None, **options) -> Config:
+    adapter = dict(type=TemporalAdapter, bottleneck_dim=R, unit=unit or dict(type=TCNUnit))
+    backbone = dict(
+        type=AMFlowViT, variant=VIT, family="timm", image_size=14, adapter=adapter, **options
+    )
+    return make_config(backbone, neck or dict(type=AMFlow))
+
+
+def side(neck: dict | None = None, **options) -> Config:
+    backbone = dict(
+        type=AMFlowSideViT,
+        variant=VIT,
+        family="timm",
+        image_size=14,
+        layers=(0, 2),
+        side_dim=R,
+        unit=dict(type=TCNUnit, spatial_size=3),
+        **options,
+    )
+    return make_config(backbone, neck or dict(type=AMFlow))
+
+
+def count(cfg: Config, shape: ClipShape = SHAPE) -> complexity.Complexity:
+    return measure_complexity(build_on_meta(cfg), shape)
+
+
+def macs(cfg: Config) -> dict[str, int]:
+    return {name: part.macs for name, part in count(cfg).parts.items()}
+
+
+def test_frozen_vit_b16_costs_140_5_gmacs():
+    cfg = make_config(dict(type=ImageViT, variant="b16", family="clip"), None, 400, 768)
+    result = count(cfg, B16)
+    tokens, width = 197, 768
+    blocks = 12 * (tokens * 12 * width**2 + 2 * tokens**2 * width)
+    by_hand = 8 * (196 * 3 * 16**2 * width + blocks)
+    assert result.parts["frozen_vit"].macs == pytest.approx(by_hand, rel=0.01)
+    assert result.parts["frozen_vit"].macs / 1e9 == pytest.approx(140.5, abs=0.05)
+    assert result.total.macs == result.parts["frozen_vit"].macs + 768 * 400
+    assert result.total.parameters == 85_799_424 + 769 * 400
+
+
+def test_maps_of_vit_b16_cost_036_gmacs_a_frame():
+    backbone = dict(
+        type=AMFlowViT,
+        variant="b16",
+        family="clip",
+        adapter=dict(type=TemporalAdapter, bottleneck_dim=192, unit=dict(type=TCNUnit)),
+    )
+    flow = count(make_config(backbone, dict(type=AMFlow), 400, 768), B16).parts["am_flow"]
+    assert flow.macs / 8 / 1e9 == pytest.approx(0.36, abs=0.005)
+    assert flow.macs == 8 * 12 * 197**2 * 768
+
+
+def test_every_part_of_an_in_block_model_equals_the_hand_formula():
+    pooling = T * P * R
+    unit = T * (3 * R + R * R)
+    assert macs(in_block()) == {
+        "frozen_vit": FROZEN,
+        "am_flow": MAPS,
+        "aligner": 0,
+        "adapters": L * (2 * T * N * C * R + pooling + unit),
+        "head": C * K,
+    }
+
+
+def test_aligner_and_warp_are_counted_apart():
+    width = 8
+    aligner = dict(
+        type=AligningEncoder, embed_dim=C, bottleneck_dim=width, num_heads=2, warp="dense"
+    )
+    found = macs(in_block(dict(type=AMFlow, aligner=aligner)))
+    pairs = L * (T - 1)
+    layer = 2 * P * 12 * width**2 + 2 * (2 * P) ** 2 * width
+    soft = 2 * P * width**2 + P * P * width
+    assert found["aligner"] == L * T * P * C * width + pairs * (layer + soft)
+    assert found["am_flow"] == MAPS + pairs * 2 * P**3
+
+
+def test_aligner_without_parameters_is_an_aligner_too():
+    result = count(in_block(dict(type=AMFlow, aligner=dict(type=AffineAligner))))
+    assert result.parts["aligner"].parameters == 0
+    assert result.parts["aligner"].macs > L * (T - 1) * P * P * C
+    assert result.parts["am_flow"].macs == MAPS + L * (T - 1) * 2 * P**3
+
+
+@pytest.mark.parametrize(
+    ("unit", "by_hand"),
+    [
+        (dict(type=TransformerUnit), T * 12 * R * R + 2 * T * T * R),
+        (dict(type=LSTMUnit), T * 8 * R * R),
+        (dict(type=TCNUnit, dilations=(1, 2)), 2 * T * (3 * R + R * R)),
+    ],
+)
+def test_units_are_counted(unit, by_hand):
+    found = macs(in_block(unit=unit))["adapters"]
+    assert found == L * (2 * T * N * C * R + T * P * R + by_hand)
+
+
+def test_mlp_adapters_count_as_adapters():
+    plain = macs(in_block())
+    more = macs(in_block(mlp_adapter=dict(type=Adapter, bottleneck_dim=4)))
+    assert more["adapters"] - plain["adapters"] == L * 2 * T * N * C * 4
+    assert {**more, "adapters": 0} == {**plain, "adapters": 0}
+
+
+def test_side_ladder_equals_the_hand_formula():
+    rung = T * P * (C * R + (3 * 3 + 3) * R + R * R)
+    assert macs(side()) == {
+        "frozen_vit": FROZEN,
+        "am_flow": MAPS * 2 // L,
+        "aligner": 0,
+        "adapters": 2 * rung + T * R * C,
+        "head": C * K,
+    }
+
+
+@pytest.mark.parametrize("make", [in_block, side])
+@pytest.mark.parametrize("neck", [dict(type=UniformFlow), dict(type=FeatureFlow)])
+def test_controls_recompute_no_maps(make, neck):
+    assert macs(make(neck))["am_flow"] == 0
+
+
+def test_warp_of_the_control_is_counted_where_it_happens():
+    aligner = dict(type=AffineAligner)
+    for make, blocks in ((in_block, L), (side, 2)):
+        found = macs(make(dict(type=FeatureFlow, aligner=aligner)))
+        assert found["am_flow"] == blocks * (T - 1) * P * P * C
+        assert found["aligner"] > 0
+
+
+def test_aligner_inside_another_neck_is_found():
+    inner = dict(type=AMFlow, aligner=dict(type=AligningEncoder, embed_dim=C, bottleneck_dim=8))
+    plain, shuffled = count(in_block(inner)), count(in_block(dict(type=ShuffledFlow, flow=inner)))
+    assert shuffled == plain
+    assert plain.parts["aligner"].parameters == plain.parts["aligner"].trainable > 0
+
+
+def test_aligners_of_single_blocks_cost_as_much_as_a_shared_one():
+    aligner = dict(type=AligningEncoder, embed_dim=C, bottleneck_dim=8)
+    shared = count(in_block(dict(type=AMFlow, aligner=aligner)))
+    single = count(in_block(dict(type=AMFlow, aligner=aligner, aligner_layers=(0, 1, 2))))
+    assert single.parts["aligner"].macs == shared.parts["aligner"].macs
+    assert single.parts["aligner"].parameters == 3 * shared.parts["aligner"].parameters
+
+
+@pytest.mark.parametrize("make", [in_block, side])
+def test_parameters_are_split_without_remainder(make):
+    model = build_on_meta(make(dict(type=AMFlow, aligner=dict(type=AligningEncoder, embed_dim=C))))
+    result, report = measure_complexity(model, SHAPE), parameter_report(model)
+    assert (result.total.parameters, result.total.trainable) == (report.total, report.trainable)
+    norm = 2 * C * model.backbone.norm.weight.requires_grad
+    assert result.parts["frozen_vit"].trainable == norm
+    for name in ("aligner", "adapters", "head"):
+        part = result.parts[name]
+        assert part.parameters == part.trainable > 0
+    assert norm == (2 * C if make is in_block else 0)
+
+
+def test_only_the_children_of_the_image_model_count_as_it():
+    vit = ImageViT(VIT, family="timm", image_size=14)
+    assert {name for name, _ in vit.named_children()} == IMAGE_MODEL
+
+
+@pytest.mark.parametrize("make", [in_block, side])
+def test_real_tensors_and_their_fused_attention_give_the_same_count(make):
+    cfg = make()
+    model = MODELS.build(cfg.model).eval()
+    assert measure_complexity(model, SHAPE) == count(cfg)
+
+
+def test_kernels_that_hide_their_products_raise():
+    model = MODELS.build(in_block(unit=dict(type=LSTMUnit)).model).eval()
+    with pytest.raises(ValueError, match="hides its products"):
+        measure_complexity(model, SHAPE)
+    q = torch.zeros(1, 2, 3, 8)
+    with pytest.raises(ValueError, match="meta device"), complexity._MacCounter(), torch.no_grad():
+        F.scaled_dot_product_attention(q, q, q)
+
+
+def test_the_model_is_left_as_it_was():
+    model = build_on_meta(in_block())
+    before = {name: set(vars(module)) for name, module in model.named_modules()}
+    measure_complexity(model, SHAPE)
+    with pytest.raises(ValueError, match="patch_size=7"):
+        measure_complexity(model, ClipShape(T, 20, 14))
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == before
+
+
+def test_missing_weights_do_not_matter():
+    cfg = in_block(pretrained="no/such/file.pth")
+    assert count(cfg) == count(in_block())
+
+
+class _Scores(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.model(clips, stage="head")
+
+
+def _attention_macs(inputs, outputs) -> int:
+    """fvcore's handle for the operator that it takes for zero: q k^T and its product with v."""
+    *batch, num_queries, width = inputs[0].type().sizes()
+    num_keys = inputs[1].type().sizes()[-2]
+    return 2 * int(np.prod(batch)) * num_queries * num_keys * width
+
+
+@pytest.fixture
+def no_shape_checks():
+    """Tracing turns sizes into tensors, which the signature checks of the test run refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_fvcore_agrees_once_it_is_told_about_attention(no_shape_checks):
+    aligner = dict(type=AligningEncoder, embed_dim=C, bottleneck_dim=8, num_heads=2, warp="window")
+    cfg = in_block(dict(type=AMFlow, aligner=aligner))
+    model = MODELS.build(cfg.model).eval()
+
+    def ask_fvcore(**handles) -> int:
+        analysis = FlopCountAnalysis(_Scores(model), torch.zeros(1, 1, 3, *SHAPE))
+        # It also counts five operations for each element of a norm, which is no product.
+        analysis.set_op_handle("aten::layer_norm", lambda inputs, outputs: 0)
+        for name, handle in handles.items():
+            analysis.set_op_handle(f"aten::{name}", handle)
+        return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+
+    ours = count(cfg).total.macs
+    assert ask_fvcore(scaled_dot_product_attention=_attention_macs) == pytest.approx(ours, rel=1e-3)
+    hidden = L * (T * 2 * N * N * C + (T - 1) * 2 * (2 * P) ** 2 * 8)
+    assert ours - ask_fvcore() == pytest.approx(hidden, rel=1e-3)
+
+
+def pipeline(*steps: dict, num_clips: int = 1, input_format: str = "NCTHW") -> list[dict]:
+    return [
+        dict(type="DecordInit", num_threads=1),
+        dict(type=SampleFrames, clip_len=T, frame_interval=3, num_clips=num_clips, test_mode=True),
+        dict(type="DecordDecode"),
+        *steps,
+        dict(type=FormatShape, input_format=input_format),
+        dict(type=PackActionInputs),
+    ]
+
+
+def with_test(steps: list[dict]) -> Config:
+    return Config(dict(test_dataloader=dict(dataset=dict(type="VideoDataset", pipeline=steps))))
+
+
+@pytest.mark.parametrize(
+    ("steps", "views"),
+    [
+        (pipeline(dict(type=Resize, scale=(-1, 40)), dict(type=CenterCrop, crop_size=32)), 1),
+        (
+            pipeline(
+                dict(type=Resize, scale=(-1, 40)),
+                dict(type=CenterCrop, crop_size=32),
+                num_clips=3,
+            ),
+            3,
+        ),
+        (
+            pipeline(
+                dict(type=Resize, scale=(-1, 32)),
+                dict(type=ThreeCrop, crop_size=32),
+                num_clips=2,
+            ),
+            6,
+        ),
+    ],
+)
+def test_views_are_clips_times_crops(steps, views):
+    assert read_views(with_test(steps)) == Views(views, ClipShape(T, 32, 32))
+
+
+def test_a_pipeline_that_keeps_the_size_of_the_video_fixes_none():
+    assert read_views(with_test(pipeline(num_clips=2))) == Views(2, None)
+    resized = pipeline(dict(type=Resize, scale=(-1, 32)))
+    assert read_views(with_test(resized)) == Views(1, None)
+
+
+def test_views_are_read_through_a_dataset_that_wraps_another():
+    cfg = with_test(pipeline(dict(type=Resize, scale=(32, 24), keep_ratio=False)))
+    inner = cfg.test_dataloader.dataset
+    cfg.test_dataloader.dataset = dict(type="FrozenFeatureDataset", dataset=inner)
+    assert read_views(cfg) == Views(1, ClipShape(T, 24, 32))
+
+
+def test_a_config_without_a_test_has_no_views():
+    assert read_views(Config(dict(test_dataloader=None))) is None
+
+
+def test_frames_of_a_2d_recognizer_are_refused():
+    steps = pipeline(dict(type=CenterCrop, crop_size=32), input_format="NCHW")
+    with pytest.raises(UserError, match="input_format='NCTHW'"):
+        read_views(with_test(steps))
+
+
+def test_table_names_parts_and_both_units():
+    result = count(in_block())
+    lines = str(result).splitlines()
+    assert lines[0] == "one view, 5 frames of 21 x 14"
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "frozen ViT", "AM flow", "aligner", "adapters", "head", "all",
+    ]  # fmt: skip
+    gmacs, gflops, share = map(float, lines[-1].split()[-3:])
+    assert gmacs == pytest.approx(result.total.macs / 1e9, abs=5e-4)
+    assert gflops == pytest.approx(2 * result.total.macs / 1e9, abs=5e-4)
+    assert share == 100
