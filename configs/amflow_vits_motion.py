@@ -16,9 +16,9 @@ with read_base():
 
 from amflow_mm.engine.hooks import FrozenFeatureHook
 
-train_cfg.update(max_epochs=20, val_interval=5)
+train_cfg.update(max_epochs=15, val_interval=5)
 optim_wrapper.update(optimizer=dict(lr=2e-3))
 param_scheduler[0].update(end=1)
-param_scheduler[1].update(begin=1, end=20, T_max=19, eta_min=2e-5)
+param_scheduler[1].update(begin=1, end=15, T_max=14, eta_min=2e-5)
 default_hooks.checkpoint.update(interval=5, max_keep_ckpts=1)
 custom_hooks.append(dict(type=FrozenFeatureHook, batch_size=8, num_workers=1))

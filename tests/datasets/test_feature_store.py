@@ -151,7 +151,7 @@ def test_of_two_that_begin_at_once_one_lays_out(store):
 def test_a_folder_that_cannot_be_made_raises(store):
     store.folder.mkdir(parents=True)
     (store.folder / "something").write_text("else")
-    with pytest.raises(OSError, match="not empty|exists"):
+    with pytest.raises(OSError, match=r"not empty|exists"):
         store.write({0: row_of(0)})
     assert [path.name for path in store.folder.parent.iterdir()] == [store.folder.name]
 
@@ -176,7 +176,7 @@ def test_what_is_not_finite_raises_and_nothing_is_written(store, value):
 )
 def test_a_row_of_another_layout_raises(store, change):
     store.write({0: row_of(0)})
-    with pytest.raises(ValueError, match="row 2 holds .* one size, length and number of views"):
+    with pytest.raises(ValueError, match=r"row 2 holds .* one size, length and number of views"):
         store.write({1: row_of(1), 2: row_of(2) | change})
     assert store.missing_rows() == [1, 2, 3, 4, 5, 6]
 
@@ -192,7 +192,7 @@ def test_a_row_that_lacks_an_array_raises(store):
 def test_a_disk_that_is_too_small_raises_before_anything_is_written(store, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(OSError, match="7 rows take .* GB free; point cache_dir to a larger disk"):
+    with pytest.raises(OSError, match=r"7 rows take .* GB free; point cache_dir to a larger disk"):
         store.write({0: row_of(0)})
     assert not store.exists
 

@@ -48,8 +48,6 @@ class AMFlowSideViT(ImageViT):
         flow_as: How the flow enters: as a gain, as an input feature, or both.
         num_frames: Frames that the temporal position knows, at least T.
         flow_grid: Side of the coarse map of the flow (global pooling only).
-        token_drop: Probability that a clip goes without its tokens in training (global pooling
-            only).
         output: ``"sum"`` adds the ladder to the frozen frame vector; ``"ladder"`` is the ladder
             alone, for data whose appearance only distracts; ``"frozen"`` is a plain probe of
             the frozen model, which shares kept features with the other two.
@@ -72,7 +70,6 @@ class AMFlowSideViT(ImageViT):
         flow_as: FlowAs = "gain",
         num_frames: int = 32,
         flow_grid: int = 4,
-        token_drop: float = 0.0,
         output: Literal["sum", "ladder", "frozen"] = "sum",
         variant: str | dict[str, int] = "b16",
         family: FamilyName = "clip",
@@ -101,11 +98,10 @@ class AMFlowSideViT(ImageViT):
             raise ValueError("layers=() must name at least one block for the ladder to read")
         self.rungs = nn.ModuleList(
             self._make_rung(
-                build_unit(unit, side_dim), side_dim, pooling, flow_as, num_frames, flow_grid,
-                token_drop,
+                build_unit(unit, side_dim), side_dim, pooling, flow_as, num_frames, flow_grid
             )
             for _ in self.layers
-        )  # fmt: skip
+        )
         self.side_norm = nn.LayerNorm(side_dim)
         make_up = zero_linear if output == "sum" else nn.Linear
         self.side_up = make_up(side_dim, self.embed_dim)
@@ -118,7 +114,6 @@ class AMFlowSideViT(ImageViT):
         flow_as: FlowAs,
         num_frames: int,
         flow_grid: int,
-        token_drop: float,
     ) -> nn.Module:
         if pooling == "token":
             return TokenRung(self.embed_dim, side_dim, unit, flow_as=flow_as, num_frames=num_frames)
@@ -130,7 +125,6 @@ class AMFlowSideViT(ImageViT):
                 flow_as=flow_as,
                 num_frames=num_frames,
                 flow_grid=flow_grid,
-                token_drop=token_drop,
             )
         raise ValueError(f"pooling={pooling!r} must be one of 'global', 'token'")
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from amflow_mm.models.layers.adapter import FlowAs, MotionBottleneck, weighted_mean
 from amflow_mm.models.layers.correspondence import Grid
-from amflow_mm.models.layers.drop_path import DropPath
 from amflow_mm.models.layers.temporal_units import TemporalUnit
 
 
@@ -69,7 +68,8 @@ class FrameRung(nn.Module):
         state = unit(state + g + position)
 
     The map is zero where nothing stands out (w = 1). It tells where motion is, the pooled tokens
-    what moves; ``token_drop`` keeps the ladder from learning textures by heart.
+    what moves. W_down starts small, so that the map has the first word: a few hundred clips are
+    soon learnt by heart from their textures.
 
     Args:
         embed_dim: Width C.
@@ -78,7 +78,6 @@ class FrameRung(nn.Module):
         flow_as: How the flow enters.
         num_frames: Frames that the temporal position knows.
         flow_grid: Side of the coarse map.
-        token_drop: Probability that a clip goes without its pooled tokens in training.
     """
 
     def __init__(
@@ -90,7 +89,6 @@ class FrameRung(nn.Module):
         flow_as: FlowAs,
         num_frames: int,
         flow_grid: int,
-        token_drop: float,
     ) -> None:
         super().__init__()
         if flow_as not in ("gain", "feature", "both"):
@@ -98,7 +96,8 @@ class FrameRung(nn.Module):
         self.is_gain = flow_as != "feature"
         self.norm = nn.LayerNorm(embed_dim)
         self.down = nn.Linear(embed_dim, dim)
-        self.token_drop = DropPath(token_drop)
+        nn.init.normal_(self.down.weight, std=0.06 / embed_dim**0.5)
+        nn.init.zeros_(self.down.bias)
         self.flow_map: nn.Module | None = None
         if flow_as != "gain":
             linear = nn.Linear(flow_grid**2, dim)
@@ -131,7 +130,7 @@ class FrameRung(nn.Module):
                 "raise its num_frames"
             )
         pooled = weighted_mean(x, w) if self.is_gain else x.mean(dim=2)
-        g = self.token_drop(self.down(self.norm(pooled))) + self.temporal_position[:num_frames]
+        g = self.down(self.norm(pooled)) + self.temporal_position[:num_frames]
         if self.flow_map is not None:
             maps = ((1 + w) / 2).log2().flatten(0, 1).unflatten(-1, grid).unsqueeze(1)
             g = g + self.flow_map(maps).unflatten(0, w.shape[:2])

@@ -29,7 +29,6 @@ model = dict(
         flow_as="both",
         num_frames=8,
         flow_grid=8,
-        token_drop=0.5,
         output="ladder",
     ),
     neck=dict(type=AMFlow, normalize="column"),

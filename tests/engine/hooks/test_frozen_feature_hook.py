@@ -1,0 +1,414 @@
+"""Frozen features are computed once and then serve every run that may use them, to the bit."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from amflow_mm.engine.runner import AMFlowRunner
+from amflow_mm.models.backbones import AMFlowSideViT
+from amflow_mm.models.peft import trainable_state_dict
+from tests.datasets.array_videos import FLIP, dataset_of, write_videos
+from tests.models.tiny import ENCODER, PREPROCESSOR, C, in_block, side
+
+NUM_TRAIN, NUM_VAL, VAL_VIEWS = 6, 4, 2
+RUNS = itertools.count()
+COLUMN = {"type": "AMFlow", "normalize": "column"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_videos(tmp_path / "videos", NUM_TRAIN, name="train")
+    write_videos(tmp_path / "videos", NUM_VAL, name="val")
+    return tmp_path
+
+
+def make_config(folder, *steps, is_kept=True, backbone=None, neck=COLUMN, num_draws=1, **options):
+    """Config of a run of two epochs; the frozen model sees two videos at a time everywhere."""
+    run = next(RUNS)
+    datasets = {
+        "train": dataset_of(folder / "videos/train.txt", *steps),
+        "val": dataset_of(folder / "videos/val.txt", num_clips=VAL_VIEWS, test_mode=True),
+    }
+    if is_kept:
+        for split, draws in (("train", num_draws), ("val", 1)):
+            datasets[split] = {
+                "type": "FrozenFeatureDataset",
+                "cache_dir": str(folder / "cache"),
+                "num_draws": draws,
+                "dataset": datasets[split],
+            }
+    loaders = {
+        f"{split}_dataloader": {
+            "batch_size": 2,
+            "num_workers": 0,
+            "sampler": {"type": "DefaultSampler", "shuffle": split == "train"},
+            "collate_fn": {"type": "pseudo_collate"},
+            "dataset": dataset,
+        }
+        for split, dataset in datasets.items()
+    }
+    head = {"type": "TemporalMeanHead", "num_classes": 2, "in_channels": C, "average_clips": "prob"}
+    config = {
+        "default_scope": "amflow_mm",
+        "experiment_name": f"frozen_features_{run}",
+        "work_dir": str(folder / f"run_{run}"),
+        "randomness": {"seed": 5},
+        "model": {
+            "type": "AMFlowRecognizer",
+            "backbone": backbone or side(),
+            "neck": neck,
+            "cls_head": head,
+            "data_preprocessor": PREPROCESSOR,
+        },
+        **loaders,
+        "test_dataloader": loaders["val_dataloader"],
+        "val_evaluator": {"type": "AccMetric"},
+        "test_evaluator": {"type": "AccMetric"},
+        "train_cfg": {"by_epoch": True, "max_epochs": 2},
+        "val_cfg": {},
+        "test_cfg": {},
+        "optim_wrapper": {
+            "optimizer": {"type": "AdamW", "lr": 0.01},
+            "constructor": "TrainableOptimWrapperConstructor",
+        },
+        "visualizer": {
+            "type": "ActionVisualizer",
+            "vis_backends": [{"type": "LocalVisBackend"}],
+        },
+        "custom_hooks": [{"type": "FrozenFeatureHook", "batch_size": 2, "num_workers": 0}],
+        "log_level": "WARNING",
+    }
+    return Config(config | options)
+
+
+def train(folder, *steps, **options):
+    runner = AMFlowRunner.from_cfg(make_config(folder, *steps, **options))
+    runner.train()
+    return runner
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Count the videos that pass the frozen model: views through ``extract_frozen``."""
+    seen, extract = [], AMFlowSideViT.extract_frozen
+
+    def count(self, clips, flow):
+        seen.append(len(clips))
+        return extract(self, clips, flow)
+
+    monkeypatch.setattr(AMFlowSideViT, "extract_frozen", count)
+    return seen
+
+
+def folders_of(folder, kind):
+    return sorted(path for path in (folder / "cache").iterdir() if path.name.startswith(kind))
+
+
+def contents_of(folder):
+    return {path: path.read_bytes() for path in (folder / "cache").rglob("*.bin")}
+
+
+def assert_same_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+ONCE = [2] * (NUM_TRAIN // 2) + [2 * VAL_VIEWS] * (NUM_VAL // 2)
+
+
+# ---------------------------------------------------------------- the same numbers, once
+
+
+@pytest.mark.parametrize("neck", ["AMFlow", "FeatureFlow"])
+def test_kept_features_train_as_the_clips_do_to_the_bit(folder, passes, neck):
+    kept = train(folder, neck={"type": neck})
+    assert passes == ONCE
+    assert kept.train_dataloader.dataset.is_attached
+    passes.clear()
+    plain = train(folder, neck={"type": neck}, is_kept=False)
+    assert len(passes) == 2 * len(ONCE)
+    assert_same_weights(kept.model.state_dict(), plain.model.state_dict())
+    for name in ("acc/top1", "acc/mean1"):
+        found, expected = (r.message_hub.get_scalar(f"val/{name}").data[0] for r in (kept, plain))
+        assert found.tolist() == expected.tolist()
+
+
+def test_training_moves_the_ladder(folder):
+    model = train(folder).model
+    fresh = AMFlowRunner.from_cfg(make_config(folder)).model
+    fresh.init_weights()
+    for name, value in trainable_state_dict(fresh).items():
+        assert not torch.equal(model.state_dict()[name], value), name
+
+
+def test_a_second_run_computes_nothing(folder, passes):
+    first = train(folder)
+    passes.clear()
+    before = contents_of(folder)
+    second = train(folder)
+    assert passes == []
+    assert contents_of(folder) == before
+    assert_same_weights(second.model.state_dict(), first.model.state_dict())
+
+
+def test_workers_serve_the_features_too(folder, passes):
+    expected = train(folder).model.state_dict()
+    config = make_config(folder)
+    config.train_dataloader.num_workers = 1
+    config.custom_hooks[0].num_workers = 1
+    runner = AMFlowRunner.from_cfg(config)
+    runner.train()
+    assert passes == ONCE
+    assert_same_weights(runner.model.state_dict(), expected)
+
+
+@pytest.mark.parametrize(
+    ("neck", "output"),
+    [
+        ({"type": "UniformFlow"}, "sum"),
+        ({"type": "FeatureFlow"}, "sum"),
+        ({"type": "ShuffledFlow", "flow": COLUMN}, "sum"),
+        (COLUMN, "ladder"),
+        (None, "frozen"),
+    ],
+)
+def test_models_that_need_no_other_features_compute_nothing(folder, passes, neck, output):
+    train(folder)
+    passes.clear()
+    train(folder, neck=neck, backbone=side(output=output))
+    assert passes == []
+
+
+def test_another_flow_is_computed_beside_the_same_tokens(folder, passes):
+    train(folder)
+    before = contents_of(folder)
+    passes.clear()
+    train(folder, neck={"type": "AMFlow", "normalize": "row"})
+    assert passes == ONCE
+    after = contents_of(folder)
+    assert {path: after[path] for path in before} == before
+    assert len(folders_of(folder, "tokens")) == 2
+    assert len(folders_of(folder, "flow")) == 4
+
+
+def test_a_test_on_its_own_computes_the_test_set_alone(folder, passes):
+    runner = AMFlowRunner.from_cfg(make_config(folder))
+    metrics = runner.test()
+    assert passes == [2 * VAL_VIEWS] * (NUM_VAL // 2)
+    plain = AMFlowRunner.from_cfg(make_config(folder, is_kept=False)).test()
+    assert metrics == plain
+
+
+def test_a_validation_on_its_own_computes_the_validation_set_alone(folder, passes):
+    AMFlowRunner.from_cfg(make_config(folder)).val()
+    assert passes == [2 * VAL_VIEWS] * (NUM_VAL // 2)
+
+
+def test_training_without_validation_computes_the_training_set_alone(folder, passes):
+    config = make_config(folder)
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
+    AMFlowRunner.from_cfg(config).train()
+    assert passes == [2] * (NUM_TRAIN // 2)
+
+
+def test_iterations_instead_of_epochs(folder, passes):
+    train(folder, train_cfg={"by_epoch": False, "max_iters": 4, "val_interval": 4})
+    assert passes == ONCE
+
+
+def test_other_data_sets_are_left_alone(folder):
+    runner = train(folder, is_kept=False)
+    assert not (folder / "cache").exists()
+    assert runner.iter == NUM_TRAIN
+
+
+def test_the_bar_tells_what_is_done(folder, capsys):
+    train(folder)
+    written = capsys.readouterr().err
+    assert "frozen features, training: 6/6, done in" in written
+    assert "frozen features, validation: 4/4, done in" in written
+
+
+# ---------------------------------------------------------------- interruption
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_stopped(folder, monkeypatch, passes):
+    expected = train(folder).model.state_dict()
+    other = folder / "again"
+    write_videos(other / "videos", NUM_TRAIN, name="train")
+    write_videos(other / "videos", NUM_VAL, name="val")
+    count = AMFlowSideViT.extract_frozen
+
+    def cut_off(self, clips, flow):
+        if len(passes) == 2:
+            raise KeyboardInterrupt
+        return count(self, clips, flow)
+
+    passes.clear()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(AMFlowSideViT, "extract_frozen", cut_off)
+        train(other)
+    passes.clear()
+    found = train(other).model.state_dict()
+    assert passes == ONCE[2:]
+    assert_same_weights(found, expected)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import amflow_mm
+from amflow_mm.datasets import FeatureStore
+from tests.engine.hooks.test_frozen_feature_hook import train
+
+write, count = FeatureStore.write, 0
+def die(self, rows):
+    global count
+    count += 1
+    if count == 4:  # the flow of the second batch, whose tokens are written
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(self, rows)
+FeatureStore.write = die
+train(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped(folder, passes):
+    root = str(Path(__file__).parents[3])
+    command = [sys.executable, "-c", KILLED, str(folder), root]
+    finished = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
+    found = train(folder).model.state_dict()
+    assert passes == ONCE[1:]
+    expected = train(folder, is_kept=False).model.state_dict()
+    assert_same_weights(found, expected)
+
+
+# ---------------------------------------------------------------- stale features
+
+
+def _change_file(folder, config):
+    path = folder / "videos/train_3.npy"
+    np.save(path, 255 - np.load(path))
+
+
+def _change_label(folder, config):
+    path = folder / "videos/train.txt"
+    path.write_text(path.read_text().replace("train_3.npy 1", "train_3.npy 0"))
+
+
+def _change_pipeline(folder, config):
+    config.train_dataloader.dataset.dataset.pipeline.insert(1, {**FLIP, "flip_ratio": 1.0})
+
+
+def _change_preprocessing(folder, config):
+    config.model.data_preprocessor.mean = (1.0, 2.0, 3.0)
+
+
+def _change_weights(folder, config):
+    config.randomness.seed = 6  # other random weights of the frozen model
+
+
+def _change_blocks(folder, config):
+    config.model.backbone["layers"] = (1, 2)
+
+
+def _change_readout(folder, config):
+    config.model.backbone.readout = "patch"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _change_file,
+        _change_label,
+        _change_pipeline,
+        _change_preprocessing,
+        _change_weights,
+        _change_blocks,
+        _change_readout,
+    ],
+)
+def test_stale_features_are_computed_anew(folder, passes, change):
+    train(folder)
+    passes.clear()
+    config = make_config(folder)
+    change(folder, config)
+    runner = AMFlowRunner.from_cfg(config)
+    runner.train()
+    assert passes[: NUM_TRAIN // 2] == [2] * (NUM_TRAIN // 2)
+    plain = make_config(folder, is_kept=False)
+    plain.merge_from_dict({"model": config.model, "randomness": config.randomness})
+    plain.train_dataloader.dataset.pipeline = config.train_dataloader.dataset.dataset.pipeline
+    expected = AMFlowRunner.from_cfg(plain)
+    expected.train()
+    assert_same_weights(runner.model.state_dict(), expected.model.state_dict())
+
+
+def test_options_of_the_aligner_are_not_mixed_up(folder, passes):
+    aligner = {"type": "AffineAligner"}
+    train(folder, neck={**COLUMN, "aligner": aligner})
+    passes.clear()
+    train(folder, neck={**COLUMN, "aligner": {**aligner, "window_radius": 1}})
+    assert passes == ONCE
+
+
+# ---------------------------------------------------------------- draws
+
+
+def test_each_draw_has_its_own_features_and_label(folder, passes):
+    """A flip swaps the classes: features of a draw must stand beside the label of that draw."""
+    runner = train(folder, FLIP, num_draws=3)
+    assert passes == [2] * (NUM_TRAIN * 3 // 2) + ONCE[NUM_TRAIN // 2 :]
+    dataset, model = runner.train_dataloader.dataset, runner.model.eval()
+    labels = set()
+    for row in range(dataset.num_rows):
+        kept = {key: value for store in dataset._stores for key, value in store.read(row).items()}
+        drawn = dataset.draw(row)
+        clips = model.data_preprocessor({"inputs": [drawn["inputs"]], "data_samples": None})
+        frozen = model.backbone.extract_frozen(clips["inputs"][0], model.neck)
+        assert kept["label"] == drawn["data_samples"].gt_label.item()
+        labels.add((row // 3, int(kept["label"])))
+        torch.testing.assert_close(torch.from_numpy(kept["vector"]), frozen["vector"])
+    assert len(labels) > NUM_TRAIN  # some videos were drawn under both labels
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_an_aligner_that_is_trained_cannot_be_kept(folder):
+    runner = AMFlowRunner.from_cfg(make_config(folder, neck={**COLUMN, "aligner": ENCODER}))
+    with pytest.raises(ValueError, match=r"aligning encoder of the neck is trained.*AffineAligner"):
+        runner.train()
+
+
+def test_a_backbone_that_trains_inside_the_frozen_model_cannot_be_kept(folder):
+    runner = AMFlowRunner.from_cfg(make_config(folder, backbone=in_block()))
+    with pytest.raises(ValueError, match=r"backbone AMFlowViT trains inside.*use AMFlowSideViT"):
+        runner.train()
+
+
+def test_features_that_overflow_half_precision_raise(folder):
+    config = make_config(folder)
+    config.model.data_preprocessor.std = (1e-5,) * 3
+    with pytest.raises(ValueError, match=r"'tokens' is not finite in float16"):
+        AMFlowRunner.from_cfg(config).train()
+    assert not any((folder / "cache").glob("*"))
+
+
+def test_no_scratch_folder_is_left(folder):
+    train(folder)
+    names = {path.name.partition("-")[0] for path in (folder / "cache").iterdir()}
+    assert names == {"tokens", "flow"}
+    assert all(os.access(path, os.R_OK) for path in (folder / "cache").rglob("*"))
