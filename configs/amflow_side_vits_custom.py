@@ -1,8 +1,8 @@
 """AM Flow beside the embedded ViT-S/14 on videos of your own: trains in minutes without a GPU.
 
-Method: side ladder on frozen blocks 2, 5, 8, 11, temporal convolutions over 3x3 patches, added to
-        the frozen frame vector. The frozen model sees each video once; its tokens are kept in
-        data/cache (1.6 MB a clip and draw) and training reads those.
+Method: the side ladder of amflow_vits_motion on frozen blocks 2, 5, 8, 11, added to the frozen
+        frame vector. The frozen model sees each video once; its tokens are kept in data/cache
+        (1.6 MB a clip and draw) and training reads those.
 Recipe: a few hundred clips: AdamW 1e-3, batch 16, 20 epochs.
 Cost:   151,814 trainable of 22,208,006 parameters; 11.6 GMACs a view of 8 frames of 112 x 112,
         11.6 a video of 1 view.

@@ -110,10 +110,9 @@ def test_cost_is_what_the_header_says(name):
     assert f"{views.num_views * cost.macs / 1e9:.1f}" == gmacs_of_video
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_expectation_is_stated_where_nothing_was_measured(name):
-    if name in BIG + CUSTOM:
-        assert re.search(r"^Expect: .*not run yet", header(name), re.MULTILINE)
+@pytest.mark.parametrize("name", BIG + CUSTOM)
+def test_expectation_says_that_nothing_was_measured(name):
+    assert re.search(r"^Expect: .*not run yet", header(name), re.MULTILINE)
 
 
 def test_headers_and_code_agree_about_the_camera():
@@ -162,8 +161,7 @@ def test_best_checkpoint_is_chosen_by_a_metric_that_exists(name):
     cfg = load(name)
     init_default_scope("amflow_mm")
     metric = METRICS.build(cfg.val_evaluator)
-    scores = np.eye(7)[:, : max(7, 6)]
-    results = [dict(pred=row, label=label) for label, row in enumerate(scores)]
+    results = [dict(pred=row, label=label) for label, row in enumerate(np.eye(7))]
     found = {f"{metric.prefix}/{key}" for key in metric.compute_metrics(results)}
     assert found == {"acc/top1", "acc/top5", "acc/mean1"}
     wanted = "acc/mean1" if "smarthome" in name else "acc/top1"
@@ -317,9 +315,9 @@ class TestTrapsOfTheReadme:
         with pytest.raises(RuntimeError, match="inheritance chain"):
             parse('_base_ = ["modern.py"]\n')
 
-    def test_standard_library_cannot_be_imported(self, parse):
-        with pytest.raises(RuntimeError, match="^$"):
-            parse("import math\n")
+    def test_nothing_imported_can_be_called(self, parse):
+        with pytest.raises(RuntimeError, match=r"^$"):
+            parse("import math\ndepth = math.ceil(2.5)\n")
 
     def test_imported_constants_are_stand_ins(self, parse):
         with pytest.raises(TypeError, match="not subscriptable"):
@@ -346,7 +344,7 @@ def video(tmp_path_factory) -> Path:
     """A noisy video, twice as wide as high, that stands still."""
     frame = np.random.default_rng(3).integers(0, 256, (96, 192, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("video") / "still.mp4"
-    write_video(path, [frame] * 24, 12)
+    write_video(path, np.stack([frame] * 24), 12)
     return path
 
 
@@ -470,9 +468,9 @@ def test_example_of_the_config_readme_works(tmp_path):
 
 
 def test_readme_lists_every_config():
-    text = (ROOT / "configs" / "README.md").read_text()
+    first_section, *_ = (ROOT / "configs" / "README.md").read_text().split("\n## ")
     listed = set()
-    for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE):
+    for row in re.findall(r"^\| (`.+?) \|", first_section, re.MULTILINE):
         names = re.findall(r"`(\w+)`", row)
         base = re.sub(r"_(cs|moving_camera|uniform)$", "", names[0])
         listed |= {base + name if name.startswith("_") else name for name in names}

@@ -9,6 +9,7 @@ from amflow_mm.datasets.motion_scene import (
     X,
     Y,
     camera_path,
+    clip_times,
     from_first_frame,
     object_channels,
     sample_scene,
@@ -44,7 +45,8 @@ def test_class_moves_its_channel_and_no_other(name, channel, sign):
     (scene,) = scenes("static", 1)
     steps = np.diff(object_channels(scene, name, NUM_FRAMES), axis=0)
     assert (np.sign(steps[:, channel]) == sign).all()
-    np.testing.assert_array_equal(np.delete(steps, channel, axis=1), 0)
+    moves = [channel, X, Y] if channel == ANGLE else [channel]  # a turn swings about a pivot
+    np.testing.assert_array_equal(np.delete(steps, moves, axis=1), 0)
 
 
 @pytest.mark.parametrize(("first", "second"), OPPOSITES)
@@ -84,25 +86,33 @@ def test_still_moments_are_uniform_over_the_clip():
 def test_sweeps_give_the_documented_speeds():
     sweeps = np.array([scene.sweep for scene in scenes("static", 500)])
     travel_per_interval = sweeps[:, :2] * 2 / 15
-    assert travel_per_interval.min() > 3.0
-    assert travel_per_interval.max() < 9.1
+    assert travel_per_interval.min() > 4.4
+    assert travel_per_interval.max() < 6.8
     ratio = np.exp(sweeps[:, LOG_SIZE])
     assert ratio.min() > 1.79
-    assert ratio.max() < 2.61
+    assert ratio.max() < 2.41
     turn_per_interval = sweeps[:, ANGLE] * 2 / 15
-    assert turn_per_interval.min() > 11.9
-    assert turn_per_interval.max() < 30.1
+    assert turn_per_interval.min() > 19.9
+    assert turn_per_interval.max() < 40.1
 
 
-def test_object_stays_in_the_frame():
+def test_the_centre_of_the_object_stays_in_the_frame():
     for scene in scenes("static", 200):
-        for name in ("right", "down", "approach"):
-            channels = object_channels(scene, name, NUM_FRAMES)
-            radius = np.exp(channels[:, LOG_SIZE]) / 2
-            for axis in (X, Y):
-                # At most 15 % of a diameter beyond the edge.
-                assert (channels[:, axis] - 0.7 * radius > -0.51).all()
-                assert (channels[:, axis] + 0.7 * radius < SIZE - 0.49).all()
+        for name in MOTION_CLASSES:
+            place = object_channels(scene, name, NUM_FRAMES)[:, [X, Y]]
+            assert (place > 0).all()
+            assert (place < SIZE - 1).all()
+
+
+def test_a_turn_swings_the_object_about_its_pivot():
+    (scene,) = scenes("static", 1)
+    channels = object_channels(scene, "clockwise", NUM_FRAMES)
+    still = scene.middle + scene.sweep * clip_times(NUM_FRAMES)[scene.still]
+    arms = channels[:, [X, Y]] - still[[X, Y]]
+    np.testing.assert_allclose(np.linalg.norm(arms, axis=1), scene.arm)
+    direction = np.degrees(np.arctan2(arms[:, 1], arms[:, 0]))
+    difference = (direction - channels[:, ANGLE] + 180) % 360 - 180
+    np.testing.assert_allclose(difference, 0, atol=1e-9)
 
 
 def test_camera_says_nothing_about_the_class_and_shows_no_border():

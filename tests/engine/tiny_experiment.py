@@ -175,6 +175,6 @@ def run_tool(*command: str | Path, cwd: Path, **variables: str) -> subprocess.Co
         env=os.environ | environment | variables,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )

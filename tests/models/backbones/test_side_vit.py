@@ -205,18 +205,44 @@ def test_frozen_features_give_what_the_clips_give(neck, output):
     assert torch.equal(found.features, expected.features)
 
 
-def test_the_ladder_by_hand():
-    model = fixed(make("LSTMUnit", pooling="global", output="ladder")).eval()
-    frozen = model.extract_frozen(clips_of(), AMFlow())
-    state, motion = torch.zeros(()), frozen["flow"].mean(dim=1)[..., None]
+@pytest.mark.parametrize("flow_as", ["gain", "feature", "both"])
+def test_the_ladder_of_frame_vectors_by_hand(flow_as):
+    model = fixed(make("LSTMUnit", pooling="global", output="ladder", flow_as=flow_as)).eval()
+    frozen, state = model.extract_frozen(clips_of(), AMFlow()), 0
     for index, rung in enumerate(model.rungs):
-        x, w = frozen["tokens"][:, index].float(), frozen["flow"][:, index, ..., None]
-        h = F.gelu(rung.down(rung.norm(x)))
-        pooled = ((h + state) * w).sum(dim=2) / w.sum(dim=2)
-        mixed, _ = rung.bottleneck.unit(pooled + rung.bottleneck.temporal_position)
-        state = h * w + state + mixed[:, :, None]
-    expected = model.side_up(model.side_norm((state * motion).mean(dim=2)))
+        x, w = frozen["tokens"][:, index].float(), frozen["flow"][:, index]
+        weight = torch.ones_like(w) if flow_as == "feature" else w
+        pooled = (x * weight[..., None]).sum(dim=2) / weight.sum(dim=2, keepdim=True)
+        g = rung.down(rung.norm(pooled)) + rung.temporal_position[:T]
+        if flow_as != "gain":
+            maps = torch.log2((1 + w) / 2).reshape(-1, 1, *GRID)
+            coarse = F.adaptive_avg_pool2d(maps, 4).flatten(1)
+            g = g + rung.flow_map[-1](coarse).reshape(B, T, -1)
+        state, _ = rung.unit(state + g)
+    expected = model.side_up(model.side_norm(state))
     torch.testing.assert_close(model(clips_of(), AMFlow()).features, expected)
+
+
+def test_the_ladder_of_tokens_pools_by_motion():
+    model = fixed(make(pooling="token", output="ladder")).eval()
+    frozen, state = model.extract_frozen(clips_of(), AMFlow()), None
+    for index, rung in enumerate(model.rungs):
+        x, w = frozen["tokens"][:, index].float(), frozen["flow"][:, index]
+        h = F.gelu(rung.down(rung.norm(x))) * w[..., None]
+        h = h if state is None else h + state
+        position = rung.bottleneck.temporal_position[:T, None]
+        state = rung.bottleneck.unit.mix_tokens(h + position, GRID)
+    motion = frozen["flow"].mean(dim=1)[..., None]
+    pooled = (state * motion).sum(dim=2) / motion.sum(dim=2)
+    expected = model.side_up(model.side_norm(pooled))
+    torch.testing.assert_close(model(clips_of(), AMFlow()).features, expected)
+
+
+def test_a_flow_of_one_is_no_feature():
+    model = fixed(make(pooling="global", output="ladder", flow_as="both"))
+    maps = model.rungs[0].flow_map
+    still = torch.log2((1 + torch.ones(1, 1, *GRID)) / 2)
+    torch.testing.assert_close(maps(still)[0], maps[-1].bias)
 
 
 def test_the_flow_of_the_chosen_blocks_is_returned_on_request():
