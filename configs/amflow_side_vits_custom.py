@@ -4,8 +4,8 @@ Method: the side ladder of amflow_vits_motion on frozen blocks 2, 5, 8, 11, adde
         frame vector. The frozen model sees each video once; its tokens are kept in data/cache
         (1.6 MB a clip and draw) and training reads those.
 Recipe: a few hundred clips: AdamW 1e-3, batch 16, 20 epochs.
-Cost:   151,814 trainable of 22,208,006 parameters; 11.6 GMACs a view of 8 frames of 112 x 112,
-        11.6 a video of 1 view.
+Cost:   280,838 trainable of 22,337,030 parameters; 11.5 GMACs a view of 8 frames of 112 x 112,
+        11.5 a video of 1 view.
 Expect: depends on the videos; not run yet.
 Needs:  your videos and two lists (docs/data.md, section Your own videos); the image weights come
         from the package index on first use.

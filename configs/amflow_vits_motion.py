@@ -16,9 +16,9 @@ with read_base():
 
 from amflow_mm.engine.hooks import FrozenFeatureHook
 
-train_cfg.update(max_epochs=15, val_interval=5)
+train_cfg.update(max_epochs=18, val_interval=6)
 optim_wrapper.update(optimizer=dict(lr=2e-3))
-param_scheduler[0].update(end=1)
-param_scheduler[1].update(begin=1, end=15, T_max=14, eta_min=2e-5)
-default_hooks.checkpoint.update(interval=5, max_keep_ckpts=1)
+param_scheduler[0].update(end=3)
+param_scheduler[1].update(begin=3, end=18, T_max=15, eta_min=1e-5)
+default_hooks.checkpoint.update(interval=6, max_keep_ckpts=1)
 custom_hooks.append(dict(type=FrozenFeatureHook, batch_size=8, num_workers=1))

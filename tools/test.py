@@ -1,6 +1,6 @@
 """Test a checkpoint: accuracies by class and over all, confusion matrix, result.json.
 
-python tools/test.py configs/amflow_vits_motion.py work_dirs/amflow_vits_motion/epoch_15.pth
+python tools/test.py configs/amflow_vits_motion.py work_dirs/amflow_vits_motion/epoch_18.pth
 """
 
 import argparse
