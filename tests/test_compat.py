@@ -248,9 +248,9 @@ def test_spawned_data_loader_worker_applies_the_remedies(run):
         from torch.utils.data import DataLoader
 
         if __name__ == "__main__":
-            from amflow_mm.engine.config_check import ConfigError
+            from amflow_mm.resources import configs_dir
             loader = DataLoader(
-                [ConfigError], collate_fn=probe.collate, num_workers=1,
+                [configs_dir], collate_fn=probe.collate, num_workers=1,
                 multiprocessing_context="spawn",
             )
             print(list(loader))

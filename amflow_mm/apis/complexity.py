@@ -42,8 +42,8 @@ LABELS: dict[str, str] = {"frozen_vit": "frozen ViT", "am_flow": "AM flow"}
 IMAGE_MODEL = frozenset({"embedding", "norm_pre", "blocks", "norm"})
 """Children of an ImageViT; what else a backbone built on it has, adapts it."""
 
-ENTRANCES = ("forward", "measure", "finish")
-"""Methods by which a part is put to work; a neck is also asked in two steps."""
+ENTRANCES = ("forward", "measure", "finish", "frame_vectors")
+"""Methods by which a part is put to work: a neck is also asked in two steps, a rung read out."""
 
 FUSED = ("attention", "lstm", "gru", "rnn")
 """Words in the names of kernels that hide products."""

@@ -33,9 +33,9 @@ class FrozenFeaturePreprocessor(ActionDataPreprocessor):
     def preprocess(
         self,
         inputs: list[Tensor] | Mapping[str, list[Tensor]],
-        data_samples: list[Any],
+        data_samples: list[Any] | None,
         training: bool = False,
-    ) -> tuple[Tensor | dict[str, Tensor], list[Any]]:
+    ) -> tuple[Tensor | dict[str, Tensor], list[Any] | None]:
         """Return a batch and its samples; MMEngine collates frozen features name by name."""
         if not isinstance(inputs, Mapping):
             return super().preprocess(inputs, data_samples, training)

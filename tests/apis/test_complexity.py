@@ -90,8 +90,7 @@ def side(neck: dict | None = None, **options) -> Config:
         image_size=14,
         layers=(0, 2),
         side_dim=R,
-        unit=dict(type=TCNUnit, spatial_size=3),
-        **options,
+        **{"unit": dict(type=TCNUnit), **options},
     )
     return make_config(backbone, neck or dict(type=AMFlow))
 
@@ -180,15 +179,31 @@ def test_mlp_adapters_count_as_adapters():
     assert {**more, "adapters": 0} == {**plain, "adapters": 0}
 
 
-def test_side_ladder_equals_the_hand_formula():
-    rung = T * P * (C * R + (3 * 3 + 3) * R + R * R)
-    assert macs(side()) == {
+TOKEN_RUNG = T * P * (C * R + (3 * 3 + 3) * R + R * R)
+FRAME_RUNG = T * (P * C + C * R + 4 * R + 3 * R + R * R)
+
+
+@pytest.mark.parametrize(
+    ("options", "ladder"),
+    [
+        (dict(unit=dict(type=TCNUnit, spatial_size=3)), 2 * TOKEN_RUNG + T * P * R),
+        (dict(pooling="global", flow_as="both", flow_grid=2), 2 * FRAME_RUNG),
+    ],
+)
+def test_side_ladder_equals_the_hand_formula(options, ladder):
+    assert macs(side(**options)) == {
         "frozen_vit": FROZEN,
         "am_flow": MAPS * 2 // L,
         "aligner": 0,
-        "adapters": 2 * rung + T * R * C,
+        "adapters": ladder + T * R * C,
         "head": C * K,
     }
+
+
+def test_probe_of_the_frozen_model_costs_the_frozen_model():
+    cfg = side(output="frozen")
+    cfg.model.neck = None
+    assert macs(cfg) == dict(frozen_vit=FROZEN, am_flow=0, aligner=0, adapters=0, head=C * K)
 
 
 @pytest.mark.parametrize("make", [in_block, side])

@@ -173,8 +173,12 @@ class ImageViT(BaseModule):
             if layout.embedding_norm
             else nn.Identity()
         )
+        self.blocks = self._make_blocks(size, layout, drop_path_rate)
+        self.norm = nn.LayerNorm(size.embed_dim, eps=layout.norm_eps)
+
+    def _make_blocks(self, size: Size, layout: Family, drop_path_rate: float) -> nn.ModuleList:
         drop_probs = torch.linspace(0, drop_path_rate, size.depth, device="cpu").tolist()
-        self.blocks = nn.ModuleList(
+        return nn.ModuleList(
             TransformerBlock(
                 size.embed_dim,
                 size.num_heads,
@@ -187,7 +191,6 @@ class ImageViT(BaseModule):
             )
             for drop_prob in drop_probs
         )
-        self.norm = nn.LayerNorm(size.embed_dim, eps=layout.norm_eps)
 
     def adapter_params(self) -> list[str]:
         """Only the final norm, if at all."""

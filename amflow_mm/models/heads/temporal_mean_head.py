@@ -23,7 +23,7 @@ class TemporalMeanHead(BaseHead):
         label_smooth_eps: Label smoothing, a fraction.
         topk: The k of the top-k accuracies that are logged in training.
         average_clips: How the views of a video are averaged at test time: their scores, their
-            probabilities, or not at all.
+            probabilities, or not at all, which MMAction2's ``AccMetric`` miscounts.
     """
 
     def __init__(
@@ -37,8 +37,10 @@ class TemporalMeanHead(BaseHead):
         multi_class: bool = False,
         label_smooth_eps: float = 0.0,
         topk: int | tuple[int, ...] = (1, 5),
-        average_clips: Literal["score", "prob"] | None = None,
+        average_clips: Literal["score", "prob"] | None = "prob",
     ) -> None:
+        if average_clips not in ("score", "prob", None):
+            raise ValueError(f"average_clips={average_clips!r} must be 'score', 'prob' or None")
         super().__init__(
             num_classes,
             in_channels,

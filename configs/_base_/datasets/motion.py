@@ -6,6 +6,7 @@ from mmaction.datasets.transforms import (
     DecordInit,
     FormatShape,
     PackActionInputs,
+    Resize,
     SampleFrames,
 )
 from mmaction.evaluation import AccMetric
@@ -21,6 +22,7 @@ pipeline = [
     dict(type=DecordInit, num_threads=1),
     dict(type=SampleFrames, clip_len=8, frame_interval=2, num_clips=1, test_mode=True),
     dict(type=DecordDecode),
+    dict(type=Resize, scale=(112, 112), keep_ratio=False),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),
 ]

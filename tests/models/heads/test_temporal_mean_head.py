@@ -83,6 +83,24 @@ def test_the_views_of_a_video_are_averaged(average_clips):
         torch.testing.assert_close(sample.pred_score, row)
 
 
+def test_probabilities_are_averaged_unless_another_way_is_asked_for():
+    """MMAction2's default, no averaging, has its accuracy metric sort views in place of classes."""
+    from mmaction.evaluation import AccMetric
+
+    head, x = make().eval(), fixed_tensor((3, T, C))
+    labels = head(x).argmax(dim=-1)
+    assert len(labels.unique()) > 1
+    metric = AccMetric()
+    predictions = head.predict(x, samples_of(*labels.tolist()))
+    metric.process([], [sample.to_dict() for sample in predictions])
+    assert metric.compute_metrics(metric.results)["top1"] == 1.0
+
+
+def test_an_unknown_average_raises(own_checks_only):
+    with pytest.raises(ValueError, match="average_clips='mean' must be 'score', 'prob' or None"):
+        make(average_clips="mean")
+
+
 def test_several_labels_take_another_loss():
     loss = {"type": "BCELossWithLogits"}
     head = make(multi_class=True, loss_cls=loss).eval()
