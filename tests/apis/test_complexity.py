@@ -1,42 +1,23 @@
-"""MACs against hand formulas and against fvcore; parts, views, and what must not be left behind."""
+"""MACs against hand formulas; parts, and what must not be left behind."""
 
-import jaxtyping
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fvcore.nn import FlopCountAnalysis
-from mmaction.datasets.transforms import (
-    CenterCrop,
-    FormatShape,
-    PackActionInputs,
-    Resize,
-    SampleFrames,
-    ThreeCrop,
-)
-from mmaction.models import ActionDataPreprocessor
 from mmengine.config import Config
-from torch import nn
 
 from amflow_mm.apis import complexity
 from amflow_mm.apis.complexity import (
     IMAGE_MODEL,
     ClipShape,
-    Views,
     build_on_meta,
     measure_complexity,
-    read_views,
 )
-from amflow_mm.engine.errors import UserError
 from amflow_mm.models import (
     AMFlow,
-    AMFlowRecognizer,
-    AMFlowSideViT,
     AMFlowViT,
     FeatureFlow,
     ImageViT,
     ShuffledFlow,
-    TemporalMeanHead,
     UniformFlow,
 )
 from amflow_mm.models.layers import (
@@ -50,49 +31,25 @@ from amflow_mm.models.layers import (
 )
 from amflow_mm.models.peft import parameter_report
 from amflow_mm.registry import MODELS
+from tests.apis.tiny_models import (
+    HIDDEN,
+    SHAPE,
+    VIT,
+    C,
+    K,
+    L,
+    N,
+    P,
+    R,
+    T,
+    in_block,
+    make_config,
+    side,
+)
 
-# Tiny: C 40, L 3, H 5, hidden 88, patches of 7; T 5, P 3 x 2, N 7; R 12; K 3.
-C, L, HIDDEN, R, K = 40, 3, 88, 12, 3
-T, P, N = 5, 6, 7
-SHAPE = ClipShape(T, 21, 14)
-VIT = dict(embed_dim=C, depth=L, num_heads=5, mlp_dim=HIDDEN, patch_size=7)
 FROZEN = T * (P * 3 * 7 * 7 * C + L * (N * (4 * C * C + 2 * C * HIDDEN) + 2 * N * N * C))
 MAPS = L * T * N * N * C
 B16 = ClipShape(8, 224, 224)
-
-
-def make_config(backbone: dict, neck: dict | None, num_classes: int = K, width: int = C) -> Config:
-    model = dict(
-        type=AMFlowRecognizer,
-        data_preprocessor=dict(
-            type=ActionDataPreprocessor, mean=[0.0] * 3, std=[1.0] * 3, format_shape="NCTHW"
-        ),
-        backbone=backbone,
-        neck=neck,
-        cls_head=dict(type=TemporalMeanHead, num_classes=num_classes, in_channels=width),
-    )
-    return Config(dict(model=model))
-
-
-def in_block(neck: dict | None = None, unit: dict | None = None, **options) -> Config:
-    adapter = dict(type=TemporalAdapter, bottleneck_dim=R, unit=unit or dict(type=TCNUnit))
-    backbone = dict(
-        type=AMFlowViT, variant=VIT, family="timm", image_size=14, adapter=adapter, **options
-    )
-    return make_config(backbone, neck or dict(type=AMFlow))
-
-
-def side(neck: dict | None = None, **options) -> Config:
-    backbone = dict(
-        type=AMFlowSideViT,
-        variant=VIT,
-        family="timm",
-        image_size=14,
-        layers=(0, 2),
-        side_dim=R,
-        **{"unit": dict(type=TCNUnit), **options},
-    )
-    return make_config(backbone, neck or dict(type=AMFlow))
 
 
 def count(cfg: Config, shape: ClipShape = SHAPE) -> complexity.Complexity:
@@ -281,114 +238,6 @@ def test_the_model_is_left_as_it_was():
 def test_missing_weights_do_not_matter():
     cfg = in_block(pretrained="no/such/file.pth")
     assert count(cfg) == count(in_block())
-
-
-class _Scores(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        return self.model(clips, stage="head")
-
-
-def _attention_macs(inputs, outputs) -> int:
-    """fvcore's handle for the operator that it takes for zero: q k^T and its product with v."""
-    *batch, num_queries, width = inputs[0].type().sizes()
-    num_keys = inputs[1].type().sizes()[-2]
-    return 2 * int(np.prod(batch)) * num_queries * num_keys * width
-
-
-@pytest.fixture
-def no_shape_checks():
-    """Tracing turns sizes into tensors, which the signature checks of the test run refuse."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-def test_fvcore_agrees_once_it_is_told_about_attention(no_shape_checks):
-    aligner = dict(type=AligningEncoder, embed_dim=C, bottleneck_dim=8, num_heads=2, warp="window")
-    cfg = in_block(dict(type=AMFlow, aligner=aligner))
-    model = MODELS.build(cfg.model).eval()
-
-    def ask_fvcore(**handles) -> int:
-        analysis = FlopCountAnalysis(_Scores(model), torch.zeros(1, 1, 3, *SHAPE))
-        # It also counts five operations for each element of a norm, which is no product.
-        analysis.set_op_handle("aten::layer_norm", lambda inputs, outputs: 0)
-        for name, handle in handles.items():
-            analysis.set_op_handle(f"aten::{name}", handle)
-        return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
-
-    ours = count(cfg).total.macs
-    assert ask_fvcore(scaled_dot_product_attention=_attention_macs) == pytest.approx(ours, rel=1e-3)
-    hidden = L * (T * 2 * N * N * C + (T - 1) * 2 * (2 * P) ** 2 * 8)
-    assert ours - ask_fvcore() == pytest.approx(hidden, rel=1e-3)
-
-
-def pipeline(*steps: dict, num_clips: int = 1, input_format: str = "NCTHW") -> list[dict]:
-    return [
-        dict(type="DecordInit", num_threads=1),
-        dict(type=SampleFrames, clip_len=T, frame_interval=3, num_clips=num_clips, test_mode=True),
-        dict(type="DecordDecode"),
-        *steps,
-        dict(type=FormatShape, input_format=input_format),
-        dict(type=PackActionInputs),
-    ]
-
-
-def with_test(steps: list[dict]) -> Config:
-    return Config(dict(test_dataloader=dict(dataset=dict(type="VideoDataset", pipeline=steps))))
-
-
-@pytest.mark.parametrize(
-    ("steps", "views"),
-    [
-        (pipeline(dict(type=Resize, scale=(-1, 40)), dict(type=CenterCrop, crop_size=32)), 1),
-        (
-            pipeline(
-                dict(type=Resize, scale=(-1, 40)),
-                dict(type=CenterCrop, crop_size=32),
-                num_clips=3,
-            ),
-            3,
-        ),
-        (
-            pipeline(
-                dict(type=Resize, scale=(-1, 32)),
-                dict(type=ThreeCrop, crop_size=32),
-                num_clips=2,
-            ),
-            6,
-        ),
-    ],
-)
-def test_views_are_clips_times_crops(steps, views):
-    assert read_views(with_test(steps)) == Views(views, ClipShape(T, 32, 32))
-
-
-def test_a_pipeline_that_keeps_the_size_of_the_video_fixes_none():
-    assert read_views(with_test(pipeline(num_clips=2))) == Views(2, None)
-    resized = pipeline(dict(type=Resize, scale=(-1, 32)))
-    assert read_views(with_test(resized)) == Views(1, None)
-
-
-def test_views_are_read_through_a_dataset_that_wraps_another():
-    cfg = with_test(pipeline(dict(type=Resize, scale=(32, 24), keep_ratio=False)))
-    inner = cfg.test_dataloader.dataset
-    cfg.test_dataloader.dataset = dict(type="FrozenFeatureDataset", dataset=inner)
-    assert read_views(cfg) == Views(1, ClipShape(T, 24, 32))
-
-
-def test_a_config_without_a_test_has_no_views():
-    assert read_views(Config(dict(test_dataloader=None))) is None
-
-
-def test_frames_of_a_2d_recognizer_are_refused():
-    steps = pipeline(dict(type=CenterCrop, crop_size=32), input_format="NCHW")
-    with pytest.raises(UserError, match="input_format='NCTHW'"):
-        read_views(with_test(steps))
 
 
 def test_table_names_parts_and_both_units():

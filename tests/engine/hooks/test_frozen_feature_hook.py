@@ -383,7 +383,7 @@ def test_each_draw_has_its_own_features_and_label(folder, passes):
     for row in range(dataset.num_rows):
         kept = {key: value for store in dataset._stores for key, value in store.read(row).items()}
         drawn = dataset.draw(row)
-        clips = model.data_preprocessor({"inputs": [drawn["inputs"]], "data_samples": None})
+        clips = model.data_preprocessor({"inputs": [drawn["inputs"]], "data_samples": [None]})
         frozen = model.backbone.extract_frozen(clips["inputs"][0], model.neck)
         assert kept["label"] == drawn["data_samples"].gt_label.item()
         labels.add((row // 3, int(kept["label"])))
