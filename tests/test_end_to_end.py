@@ -111,6 +111,13 @@ def test_am_flow_learns_the_direction_of_motion(videos, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_same_adapters_without_motion_stay_at_chance(videos, tmp_path):
+    backbone = {"type": "AMFlowViT", "adapter": ADAPTER, **VIT}
+    accuracy = train_and_test(videos, tmp_path / "uniform", backbone, {"type": "UniformFlow"})
+    assert 0.3 < accuracy < 0.7
+
+
+@pytest.mark.slow
 def test_frames_on_their_own_stay_at_chance(videos, tmp_path):
     accuracy = train_and_test(videos, tmp_path / "probe", {"type": "ImageViT", **VIT}, None)
     assert 0.3 < accuracy < 0.7

@@ -1,3 +1,5 @@
+"""Runner, hooks, log: what every experiment shares."""
+
 from mmaction.visualization import ActionVisualizer
 from mmengine.hooks import (
     CheckpointHook,
@@ -30,7 +32,8 @@ env_cfg = dict(
     dist_cfg=dict(backend="nccl"),
 )
 log_processor = dict(type=LogProcessor, window_size=20, by_epoch=True)
-# TensorBoard: add dict(type="TensorboardVisBackend") and install requirements/optional.txt.
+# TensorBoard (requirements/optional.txt), in an experiment:
+# visualizer.vis_backends.append(dict(type="TensorboardVisBackend"))
 vis_backends = [dict(type=LocalVisBackend)]
 visualizer = dict(type=ActionVisualizer, vis_backends=vis_backends)
 

@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from amflow_mm.engine.evaluate import evaluate_checkpoint
+from amflow_mm.engine.launch import load_config
 from tests.engine.tiny_experiment import (
     RANDOM_PIPELINE,
     ROOT,
@@ -131,9 +132,7 @@ def test_missing_data_is_one_line(folder, experiment, command):
     ("command", "parts"),
     [
         (["train.py", "{experiment}", "--resume", "--work-dir", "x"], ["nothing to resume in x"]),
-        (["train.py", "{experiment}", "--cfg-options", "modle=1"], ["problem in the config"]),
         (["test.py", "{experiment}", "no.pth"], ["checkpoint no.pth does not exist"]),
-        (["print_config.py", "nowhere.py"], ["config nowhere.py does not exist"]),
     ],
 )
 def test_what_the_user_can_put_right_has_no_traceback(folder, experiment, command, parts):
@@ -144,34 +143,17 @@ def test_what_the_user_can_put_right_has_no_traceback(folder, experiment, comman
 
 
 @pytest.mark.slow
-def test_fault_of_the_program_keeps_its_traceback(folder, experiment):
-    done = run_tool(
-        "train.py", experiment, "--cfg-options", "optim_wrapper.optimizer.lr=-1", cwd=folder
-    )
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "Invalid learning rate" in done.stderr
-
-
-@pytest.mark.slow
-def test_dry_run_builds_nothing(folder, experiment):
-    done = run_tool("train.py", experiment, "--dry-run", "--work-dir", "never", cwd=folder)
-    assert (done.returncode, done.stdout) == (
-        0,
-        f"{experiment}: config, data and files are in order\n",
-    )
-    assert not (folder / "never").exists()
-
-
-@pytest.mark.slow
 def test_printed_config_is_a_config(folder, experiment):
-    options = ["--cfg-options", "optim_wrapper.optimizer.lr=0.125"]
-    printed = run_tool("print_config.py", experiment, *options, cwd=folder)
-    saved = run_tool("print_config.py", experiment, *options, "--save-path", "a/b.py", cwd=folder)
-    assert saved.stdout == "a/b.py\n"
-    from_file = Config.fromfile(folder / "a/b.py")
-    assert from_file.optim_wrapper.optimizer.lr == 0.125
-    assert Config.fromstring(printed.stdout, ".py").to_dict() == from_file.to_dict()
+    done = run_tool(
+        "print_config.py",
+        experiment,
+        "--cfg-options",
+        "optim_wrapper.optimizer.lr=0.125",
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = load_config(str(experiment), {"optim_wrapper.optimizer.lr": 0.125})
+    assert Config.fromstring(done.stdout, ".py").to_dict() == expected.to_dict()
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ def test_the_views_of_a_video_are_averaged(average_clips):
         torch.testing.assert_close(sample.pred_score, row)
 
 
+@torch.no_grad()
 def test_probabilities_are_averaged_unless_another_way_is_asked_for():
     """MMAction2's default, no averaging, has its accuracy metric sort views in place of classes."""
     from mmaction.evaluation import AccMetric
