@@ -52,7 +52,13 @@ class FrozenFeatureHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Prepare training and validation."""
-        self._prepare(runner, "training", runner.train_dataloader.dataset)
+        loader, loop = runner.train_dataloader, runner.train_loop
+        self._prepare(runner, "training", loader.dataset)
+        if isinstance(loader.dataset, FrozenFeatureDataset) and hasattr(
+            loop, "dataloader_iterator"
+        ):
+            # A loop by iterations has begun to read already, so its workers know no features yet.
+            loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
         if runner.val_loop is not None:
             self._prepare(runner, "validation", runner.val_loop.dataloader.dataset)
 

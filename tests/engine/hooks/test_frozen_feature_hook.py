@@ -226,9 +226,16 @@ def test_training_without_validation_computes_the_training_set_alone(folder, pas
     assert passes == [2] * (NUM_TRAIN // 2)
 
 
-def test_iterations_instead_of_epochs(folder, passes):
-    train(folder, train_cfg={"by_epoch": False, "max_iters": 4, "val_interval": 4})
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_iterations_instead_of_epochs(folder, passes, num_workers):
+    """Such a loop starts its workers before any hook is called."""
+    config = make_config(folder, train_cfg={"by_epoch": False, "max_iters": 4, "val_interval": 4})
+    config.train_dataloader.num_workers = num_workers
+    runner = AMFlowRunner.from_cfg(config)
+    runner.train()
     assert passes == ONCE
+    plain = train(folder, is_kept=False, train_cfg=config.train_cfg.to_dict())
+    assert_same_weights(runner.model.state_dict(), plain.model.state_dict())
 
 
 def test_other_data_sets_are_left_alone(folder):
