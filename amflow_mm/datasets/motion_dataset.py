@@ -31,7 +31,7 @@ from amflow_mm.datasets.motion_scene import MOTION_CLASSES, CameraMode, ObjectTr
 from amflow_mm.datasets.video_writer import write_video
 
 # Raise it with every change that alters a pixel or a number: old sets are then not reused.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 Progress = Callable[[int, int], None]
 ClipKey = tuple[str, str, int]
