@@ -22,8 +22,9 @@ test-all: lint  ## the same and the tests on the GPU
 lint: setup  ## style, format, import contract
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
-golden: setup  ## rewrite the golden arrays, printing the largest change of each
+golden: setup  ## rewrite the golden arrays, printing the largest change of each, and the lists of keys
 	$(BIN)/python -m tests.golden_cases
+	$(BIN)/python -m tests.key_contracts
 
 setup: $(INSTALLED)  ## create .venv and install into it
 

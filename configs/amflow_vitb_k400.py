@@ -5,7 +5,7 @@ Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 3 clips x 1 crop.
 Cost:   4,986,262 trainable of 90,784,150 parameters; 172.5 GMACs a view of 8 frames of 224 x 224,
         517.5 a video of 3 views.
 Expect: not run yet. Published peers, same image model, 8 frames, top-1: AIM (arXiv:2302.03024)
-        83.9, ST-Adapter (arXiv:2206.13559) 82.2.
+        83.9; the released model of ST-Adapter (arXiv:2206.13559, its repository's table) 82.2.
 Needs:  data (docs/data.md), checkpoints/ViT-B-16.pt (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_k400.py 8
 """

@@ -1,6 +1,7 @@
 """AM flow with alignment on motion clips whose camera pans, zooms or rolls.
 
 Method: as amflow_vits_motion, the frame pairs registered by AffineAligner (no parameters).
+Recipe: as amflow_vits_motion.
 Cost:   281,608 trainable of 22,337,800 parameters; 11.6 GMACs a view of 8 frames of 112 x 112,
         11.6 a video of 1 view.
 Expect: not run yet.

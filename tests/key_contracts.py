@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parent / "golden" / "keys"
 C = 8
 SIZE = {"embed_dim": C, "depth": 2, "num_heads": 2, "mlp_dim": 12, "patch_size": 4}
 VIT = {"variant": SIZE, "family": "dinov2", "image_size": 12}
+DINOV2 = {"family": "dinov2", "image_size": 516}  # these patches do not divide the usual 518
 UNITS = ("TransformerUnit", "TCNUnit", "LSTMUnit")
 ENCODER = {"type": "AligningEncoder", "embed_dim": C, "bottleneck_dim": 4, "num_heads": 2}
 
@@ -53,8 +54,8 @@ def _recognizer() -> AMFlowRecognizer:
 
 CASES: dict[str, Callable[[], nn.Module]] = {
     "image_vit_clip": lambda: ImageViT(SIZE, family="clip"),
-    "image_vit_dinov2_registers": lambda: ImageViT(SIZE, family="dinov2", num_registers=4),
-    "image_vit_dinov2_gated": lambda: ImageViT(SIZE | {"gated_mlp": True}, family="dinov2"),
+    "image_vit_dinov2_registers": lambda: ImageViT(SIZE, **DINOV2, num_registers=4),
+    "image_vit_dinov2_gated": lambda: ImageViT(SIZE | {"gated_mlp": True}, **DINOV2),
     "image_vit_timm": lambda: ImageViT(SIZE, family="timm"),
     **{f"amflow_vit_{unit}": lambda unit=unit: _in_block(unit) for unit in UNITS},
     "side_vit_token": lambda: _side("token"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
 
 from amflow_mm.apis.complexity import ClipShape, build_on_meta, measure_complexity, read_views
 from amflow_mm.engine.config_check import check_config
@@ -161,6 +162,15 @@ def test_weights_are_described(name):
         load(name).model.backbone.pretrained.split("/")[-1]
         in (ROOT / "docs" / "weights.md").read_text()
     )
+
+
+@pytest.mark.parametrize("name", CUSTOM)
+def test_custom_loaders_work_without_workers(name):
+    """Torch refuses persistent workers where there are none."""
+    cfg = load(name)
+    for loader in DATALOADERS:
+        is_persistent = cfg[loader].get("persistent_workers", False)
+        DataLoader([], num_workers=0, persistent_workers=is_persistent)
 
 
 def test_readme_lists_every_config():

@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         action="store_true",
         help="scale the learning rate by batch size over auto_scale_lr.base_batch_size",
     )
-    parser.add_argument("--seed", type=int, help="seed of the run; random by default")
+    parser.add_argument("--seed", type=int, help="seed of the run; the config's by default")
     parser.add_argument(
         "--deterministic", action="store_true", help="use deterministic algorithms only"
     )

@@ -258,8 +258,6 @@ def _make_inputs(model: nn.Module, shape: ClipShape) -> Tensor | dict[str, Tenso
     if not isinstance(backbone, AMFlowSideViT):
         return clip
     frozen = backbone.extract_frozen(clip[:, 0], model.neck if model.with_neck else None)
-    # The ladder reads the grid as numbers, which tensors on the meta device do not have.
-    frozen["grid"] = torch.tensor([backbone.embedding.patch_embed.grid(*shape[1:])])
     return {name: value.unsqueeze(0) for name, value in frozen.items()}
 
 

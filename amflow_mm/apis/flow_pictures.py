@@ -12,19 +12,16 @@ from PIL import Image
 
 from amflow_mm.apis.flow_video import VideoFlow
 from amflow_mm.apis.video_reader import VideoFrame, read_frames
+from amflow_mm.datasets.video_writer import write_video
 from amflow_mm.engine.progress import track
 from amflow_mm.visualization import SheetRow, clip_scale, colour_bar, contact_sheet, overlay_flow
 from amflow_mm.visualization.flow_overlay import Interpolation
-from amflow_mm.visualization.long_video import write_long_video
 
 SHORT_SIDE = 240
 """Smaller videos are drawn enlarged to this, so that the colour bar can be read."""
 
 LONG_SIDE = 1280
 """Larger videos are drawn reduced to this; more shows no more patches."""
-
-FRAMES_AT_ONCE = 32
-"""Frames of the overlay video in memory at a time."""
 
 SHEET_COLUMNS = 6
 SHEET_TILE_WIDTH = 320
@@ -61,7 +58,7 @@ def write_flow_pictures(
     if show_progress:
         frames = track(frames, total=measured.num_frames, description="overlay, frames")
     painter = _Painter(measured, interpolation)
-    write_long_video(pictures.video, painter.paint(frames), measured.fps)
+    write_video(pictures.video, painter.paint(frames), measured.fps)
     Image.fromarray(painter.contact_sheet(Path(video).name)).save(pictures.contact_sheet)
     return pictures
 
@@ -80,11 +77,8 @@ class _Painter:
         self.overlays: list[np.ndarray] = []
         self.captions: list[str] = []
 
-    def paint(
-        self, frames: Iterable[VideoFrame]
-    ) -> Iterator[UInt8[np.ndarray, "_ height width 3"]]:
-        """Yield the overlay video in pieces."""
-        piece: list[np.ndarray] = []
+    def paint(self, frames: Iterable[VideoFrame]) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
+        """Yield the frames of the overlay video, each above the colour bar."""
         bar = None
         for index, frame in enumerate(frames):
             original, overlay = self._paint_frame(index, frame)
@@ -93,12 +87,7 @@ class _Painter:
                 self.overlays.append(overlay)
                 self.captions.append(f"t = {frame.time:.2f} s")
             bar = self._bar(overlay.shape[1]) if bar is None else bar
-            piece.append(np.concatenate([overlay, bar]))
-            if len(piece) == FRAMES_AT_ONCE:
-                yield np.stack(piece)
-                piece = []
-        if piece:
-            yield np.stack(piece)
+            yield np.concatenate([overlay, bar])
 
     def contact_sheet(self, title: str) -> UInt8[np.ndarray, "_ _ 3"]:
         """Lay out the frames that were kept."""

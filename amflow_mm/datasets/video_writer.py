@@ -1,7 +1,9 @@
 """Writer of small H.264 mp4 files: deterministic, atomic, cheap to read at random."""
 
 import os
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -25,46 +27,68 @@ ENCODER_OPTIONS = {
 }
 
 
-def write_video(path: str | os.PathLike[str], frames: NDArray[np.uint8], fps: int | float) -> None:
+def write_video(
+    path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], fps: int | float
+) -> None:
     """Encode RGB frames as H.264 (yuv420p) in an mp4 file.
 
-    The file appears under its name only when it is whole, so a run that is cut off never leaves
-    half a video behind.
+    One frame at a time is asked for, so that a generator writes a video of any length. The file
+    appears under its name only when it is whole, so a run that is cut off never leaves half a
+    video behind.
 
     Args:
         path: target file; missing parent folders are made.
-        frames: uint8 `[T height width 3]`, RGB; height and width even.
+        frames: uint8 `[height width 3]` each, RGB; all of one size, height and width even. An
+            array `[T height width 3]` is a series of such frames.
         fps: frames per second, positive.
     """
-    _check_frames(frames)
     if fps <= 0:
         raise ValueError(f"fps={fps} must be > 0: a video needs a frame rate")
     with atomic_path(path) as partial:
-        _encode(partial, frames, fps)
+        _encode(partial, _checked(frames), fps)
 
 
-def _encode(path: Path, frames: NDArray[np.uint8], fps: int | float) -> None:
-    _, height, width, _ = frames.shape
+def _encode(path: Path, frames: Iterator[NDArray[np.uint8]], fps: int | float) -> None:
+    first = next(frames)
     with av.open(path, mode="w", format="mp4") as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(fps).limit_denominator(1001), options=dict(ENCODER_OPTIONS)
         )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = "yuv420p"
         stream.gop_size = GOP_SIZE
-        for frame in frames:
+        for frame in chain([first], frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
 
 
-def _check_frames(frames: NDArray[np.uint8]) -> None:
-    if frames.dtype != np.uint8:
-        raise ValueError(f"frames.dtype={frames.dtype} must be uint8: scale to 0..255 and convert")
-    if frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
+def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames, at least one, as long as each can be encoded after the first."""
+    size = None
+    for index, frame in enumerate(frames):
+        _check_frame(frame, index)
+        size = size or frame.shape[:2]
+        if frame.shape[:2] != size:
+            raise ValueError(
+                f"frames[{index}].shape={frame.shape} must be that of the first frame, "
+                f"{(*size, 3)}: a video has one size; resize or crop"
+            )
+        yield frame
+    if size is None:
+        raise ValueError("frames is empty: a video needs at least one frame")
+
+
+def _check_frame(frame: NDArray[np.uint8], index: int) -> None:
+    if frame.dtype != np.uint8:
         raise ValueError(
-            f"frames.shape={frames.shape} must be [T height width 3], T >= 1: RGB, channels last"
+            f"frames[{index}].dtype={frame.dtype} must be uint8: scale to 0..255 and convert"
         )
-    height, width = frames.shape[1:3]
+    if frame.ndim != 3 or frame.shape[-1] != 3:
+        raise ValueError(
+            f"frames[{index}].shape={frame.shape} must be [height width 3]: RGB, channels last"
+        )
+    height, width = frame.shape[:2]
     if height % 2 or width % 2:
         raise ValueError(
             f"frames are {height} x {width} pixels, but height and width must be even: "

@@ -54,6 +54,30 @@ def test_same_frames_give_the_same_bytes(tmp_path, frames):
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
+def test_a_series_of_frames_gives_the_bytes_of_the_array(tmp_path, frames):
+    write_video(tmp_path / "a.mp4", frames, fps=8)
+    write_video(tmp_path / "b.mp4", (frame for frame in frames), fps=8)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_only_one_frame_is_asked_for_at_a_time(tmp_path, frames, monkeypatch):
+    events = []
+    make_picture = av.VideoFrame.from_ndarray
+
+    def series():
+        for index, frame in enumerate(frames[:3]):
+            events.append(f"make {index}")
+            yield frame
+
+    def encode(*args, **kwargs):
+        events.append("encode")
+        return make_picture(*args, **kwargs)
+
+    monkeypatch.setattr(av.VideoFrame, "from_ndarray", encode)
+    write_video(tmp_path / "a.mp4", series(), fps=8)
+    assert events == ["make 0", "encode", "make 1", "encode", "make 2", "encode"]
+
+
 def test_frames_that_are_not_contiguous_are_written_alike(tmp_path, frames):
     write_video(tmp_path / "a.mp4", frames[:, :, ::-1], fps=8)
     write_video(tmp_path / "b.mp4", np.ascontiguousarray(frames[:, :, ::-1]), fps=8)
@@ -74,15 +98,25 @@ def test_failure_leaves_the_old_file_and_no_rubbish(tmp_path, frames, monkeypatc
     assert path.read_bytes() == b"old"
 
 
+def test_failure_of_a_series_leaves_no_file(tmp_path, frames):
+    def series():
+        yield from frames
+        raise RuntimeError("the disk is on fire")
+
+    with pytest.raises(RuntimeError, match="on fire"):
+        write_video(tmp_path / "clip.mp4", series(), fps=8)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
         ((3, 31, 32, 3), np.uint8, "31 x 32 pixels, but height and width must be even"),
         ((3, 32, 33, 3), np.uint8, "32 x 33 pixels, but height and width must be even"),
-        ((32, 32, 3), np.uint8, r"frames.shape=\(32, 32, 3\) must be \[T height width 3\]"),
-        ((3, 3, 32, 32), np.uint8, r"must be \[T height width 3\]"),
-        ((0, 32, 32, 3), np.uint8, "T >= 1"),
-        ((3, 32, 32, 3), np.float32, "frames.dtype=float32 must be uint8"),
+        ((32, 32, 3), np.uint8, r"frames\[0\].shape=\(32, 3\) must be \[height width 3\]"),
+        ((3, 3, 32, 32), np.uint8, r"must be \[height width 3\]"),
+        ((0, 32, 32, 3), np.uint8, "frames is empty"),
+        ((3, 32, 32, 3), np.float32, r"frames\[0\].dtype=float32 must be uint8"),
     ],
 )
 def test_frames_that_cannot_be_encoded_are_refused(
@@ -90,6 +124,14 @@ def test_frames_that_cannot_be_encoded_are_refused(
 ):
     with pytest.raises(ValueError, match=message):
         write_video(tmp_path / "clip.mp4", np.zeros(shape, dtype), fps=8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_must_be_of_one_size(tmp_path, frames):
+    series = [frames[0], frames[1], frames[2][:, :32]]
+    message = r"frames\[2\].shape=\(62, 32, 3\) must be that of the first frame, \(62, 66, 3\)"
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / "clip.mp4", series, fps=8)
     assert not list(tmp_path.iterdir())
 
 

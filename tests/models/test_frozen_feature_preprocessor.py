@@ -28,8 +28,7 @@ def batch_of(*inputs):
 def features_of(number):
     return {
         "vector": torch.full((1, 2, 3), float(number)),
-        "tokens": torch.full((1, 2, 2, 6, 3), float(number), dtype=torch.float16),
-        "grid": torch.tensor([[2, 3]]),
+        "tokens": torch.full((1, 2, 2, 2, 3, 3), float(number), dtype=torch.float16),
     }
 
 
@@ -49,9 +48,8 @@ def test_frozen_features_are_stacked_as_they_are(preprocessor, is_autocast):
     with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
         found = preprocessor(batch_of(features_of(5), features_of(7)), training=True)
     inputs = found["inputs"]
-    assert inputs.keys() == {"vector", "tokens", "grid"}
+    assert inputs.keys() == {"vector", "tokens"}
     assert inputs["tokens"].dtype == torch.float16
-    assert inputs["tokens"].shape == (2, 1, 2, 2, 6, 3)
+    assert inputs["tokens"].shape == (2, 1, 2, 2, 2, 3, 3)
     assert inputs["vector"][:, 0, 0, 0].tolist() == [5.0, 7.0]
-    assert inputs["grid"].tolist() == [[[2, 3]], [[2, 3]]]
     assert [sample.gt_label.item() for sample in found["data_samples"]] == [0, 1]

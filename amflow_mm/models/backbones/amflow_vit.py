@@ -8,15 +8,17 @@ arXiv:2411.02065. In each block, between the frozen attention and the rest:
     x = x + MLP(LN x) [+ adapter]
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from jaxtyping import Float
-from torch import Tensor
+from mmengine.logging import print_log
+from torch import Tensor, nn
 
 from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
 from amflow_mm.models.backbones.output import BackboneOutput
-from amflow_mm.models.layers import FlowModule
+from amflow_mm.models.layers import FlowModule, TemporalAdapter
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.models.registered_layers import build_adapter
 from amflow_mm.registry import MODELS
@@ -27,6 +29,11 @@ class AMFlowViT(ImageViT):
     """In-block adaptation: gradients pass through the frozen blocks above the first adapter.
 
     With fresh adapters it equals the image model frame by frame, to the bit.
+
+    No block comes after the last one to carry what its adapter does at the patches into CLS. With
+    ``readout="cls"`` these parts of that adapter therefore get a gradient of zero, and a warning
+    names them: the temporal unit and position, the flow's feature and the flow itself with
+    ``pooling="token"``; the flow's feature alone with ``pooling="global", flow_as="both"``.
 
     Args:
         adapter: Config of the temporal adapter; its width is filled in, and its
@@ -79,6 +86,21 @@ class AMFlowViT(ImageViT):
             block.after_attention = build_adapter(adapter, self.embed_dim)
             if mlp_adapter is not None:
                 block.beside_mlp = build_adapter(mlp_adapter, self.embed_dim)
+        if readout == "cls":
+            self._warn_of_unread_parts()
+
+    def _warn_of_unread_parts(self) -> None:
+        unread = _patch_parts(self.blocks[-1].after_attention)
+        if unread:
+            last = len(self.blocks) - 1
+            print_log(
+                f"readout='cls' reads no patch and no block follows block {last}, so that of its "
+                f"adapter {', '.join(unread)} will not learn; set readout='patch', leave block "
+                f"{last} out of adapter_layers, or give the adapter pooling='global' and "
+                "flow_as='gain'",
+                logger="current",
+                level=logging.WARNING,
+            )
 
     def forward(
         self,
@@ -102,3 +124,18 @@ class AMFlowViT(ImageViT):
                 "recognizer a neck (AMFlow, or UniformFlow for w = 1)"
             )
         return super().forward(clips, flow, return_flow)
+
+
+def _patch_parts(adapter: nn.Module | None) -> list[str]:
+    """Name the trained parts of a temporal adapter whose output reaches the patches alone."""
+    if not isinstance(adapter, TemporalAdapter):
+        return []
+    inside = adapter.bottleneck
+    parts = []
+    if inside.pooling == "token":
+        parts += ["bottleneck.unit", "bottleneck.temporal_position"]
+    # As a gain too, the flow weights the plain tokens that are pooled, without the feature.
+    has_unpooled_feature = inside.pooling == "token" or inside.is_gain
+    if inside.flow_feature is not None and has_unpooled_feature:
+        parts.append("bottleneck.flow_feature")
+    return parts

@@ -4,12 +4,13 @@ Layouts:
     clip    Radford et al., arXiv:2103.00020, https://github.com/openai/CLIP (MIT)
     dinov2  Oquab et al., arXiv:2304.07193; registers: Darcet et al., arXiv:2309.16588;
             https://github.com/facebookresearch/dinov2 (Apache-2.0)
+    dinov2_hf  the same, run as by https://github.com/huggingface/transformers (Apache-2.0)
     timm    Dosovitskiy et al., arXiv:2010.11929 as in AugReg, DeiT and timm (Apache-2.0)
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ from amflow_mm.models.layers import FlowModule, Grid, TokenEmbedding, Transforme
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.registry import MODELS
 
-FamilyName = Literal["clip", "dinov2", "timm"]
+FamilyName = Literal["clip", "dinov2", "dinov2_hf", "timm"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "clip": Family(norm_eps=1e-5, activation="quick_gelu", embedding_norm=True, patch_bias=False),
     "dinov2": Family(image_size=518, layer_scale=True, position_offset=0.1),
+    # Where Meta's code resamples positions by a scale with an offset, Hugging Face's
+    # (Dinov2Embeddings.interpolate_pos_encoding) and what is exported from it resample to a size.
+    # In the ONNX file of the embedded ViT-S/14 the Resize takes sizes, cubic_coeff_a=-0.75 and
+    # half_pixel, which is F.interpolate(size=..., mode="bicubic", align_corners=False). At 112
+    # pixels onnxruntime's tokens after each block are ours within 2e-6 of their norm; an offset
+    # of 0.1 moves them by a few per cent.
+    "dinov2_hf": Family(image_size=518, layer_scale=True),
     "timm": Family(position_antialias=True),
 }
 
@@ -82,19 +90,46 @@ def parse_variant(variant: str | dict[str, int]) -> tuple[Size, int]:
     """Return the size and the patch side of a variant such as ``"b16"``.
 
     Raises:
-        ValueError: The name is not a known size followed by a patch side in pixels.
+        ValueError: The name is not a known size followed by a patch side in pixels, or the dict
+            does not hold the fields of a size and of the patches.
     """
     if not isinstance(variant, str):
-        fields = dict(variant)
-        patch_size = fields.pop("patch_size")
-        return Size(**fields), patch_size
-    match = re.fullmatch(r"([a-z]+)(\d+)", variant)
+        return _parse_fields(dict(variant))
+    match = re.fullmatch(r"([a-z]+)([1-9]\d*)", variant)
     if match is None or match[1] not in SIZES:
         raise ValueError(
             f"variant={variant!r} must be one of {', '.join(SIZES)} followed by the patch side "
             "in pixels, such as 'b16', or a dict of Size's fields and patch_size"
         )
     return SIZES[match[1]], int(match[2])
+
+
+def _parse_fields(variant: dict[str, int]) -> tuple[Size, int]:
+    known = {field.name for field in fields(Size)} | {"patch_size"}
+    missing = sorted(known - {"gated_mlp"} - variant.keys())
+    unknown = sorted(variant.keys() - known)
+    if missing or unknown:
+        raise ValueError(
+            f"variant={variant} must have the fields embed_dim, depth, num_heads, mlp_dim and "
+            f"patch_size, and may have gated_mlp; add {missing}, remove or rename {unknown}"
+        )
+    return Size(**{k: v for k, v in variant.items() if k != "patch_size"}), variant["patch_size"]
+
+
+def position_side(image_size: int | None, patch_size: int, family: FamilyName) -> int:
+    """Return how many patches stand on a side of the image whose positions the weights hold.
+
+    Raises:
+        ValueError: The patches do not divide the image.
+    """
+    side = FAMILIES[family].image_size if image_size is None else image_size
+    if side < patch_size or side % patch_size:
+        origin = f", the usual one of family={family!r}," if image_size is None else ""
+        raise ValueError(
+            f"image_size={side}{origin} must be a multiple of the patch side {patch_size}; pass "
+            "the size at which the weights' positions were learned (frames may have another)"
+        )
+    return side // patch_size
 
 
 def check_layers(name: str, layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:
@@ -120,7 +155,8 @@ class ImageViT(BaseModule):
         pretrained: Name or path of image weights, see ``amflow_mm.models.weights``; ``None``
             leaves the random initialisation.
         image_size: Side in pixels at which the weights' positions were learned; ``None`` is the
-            family's usual one. Clips may have any size that the patches divide.
+            family's usual one. A multiple of the patch side. Clips may have another size, of
+            which both sides are multiples.
         num_registers: Register tokens of the weights.
         activation: ``None`` is the family's usual one; OpenCLIP's weights want ``"gelu"``.
         readout: A frame's vector after the final norm: ``"cls"``, or the ``"patch"`` mean.
@@ -158,14 +194,15 @@ class ImageViT(BaseModule):
         self.readout = readout
         self.use_checkpoint = use_checkpoint
         self.train_norm = train_norm
-        side = (image_size or layout.image_size) // self.patch_size
+        side = position_side(image_size, self.patch_size, family)
         self.embedding = TokenEmbedding(
             size.embed_dim,
             self.patch_size,
             (side, side),
             num_registers=num_registers,
             patch_bias=layout.patch_bias,
-            position_offset=layout.position_offset,
+            # Meta's models with registers are resampled to a size and with a filter.
+            position_offset=0.0 if num_registers else layout.position_offset,
             position_antialias=layout.position_antialias or num_registers > 0,
         )
         self.norm_pre: nn.Module = (

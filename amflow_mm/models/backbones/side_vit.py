@@ -141,6 +141,7 @@ class AMFlowSideViT(ImageViT):
             "num_heads": self.blocks[0].attn.num_heads,
             "readout": self.readout,
             "layers": self.layers,
+            "form": "tokens on their grid",  # features kept in another form are computed anew
         }
 
     def extract_frozen(
@@ -151,9 +152,9 @@ class AMFlowSideViT(ImageViT):
         An aligning encoder inside ``flow`` is not part of the frozen model and keeps its gradient.
 
         Returns:
-            ``vector`` (B, T, C), the frozen frame vector; ``tokens`` (B, L, T, P, C), the patches
-            at the inputs of the chosen blocks in half precision, the form in which they are kept;
-            ``grid`` (B, 2); and ``flow`` (B, L, T, P) if ``flow`` measures attention maps.
+            ``vector`` (B, T, C), the frozen frame vector; ``tokens`` (B, L, T, rows, columns, C),
+            the patches at the inputs of the chosen blocks in half precision, the form in which
+            they are kept; and ``flow`` (B, L, T, P) if ``flow`` measures attention maps.
         """
         in_callers_mode = torch.set_grad_enabled(torch.is_grad_enabled())
         measure = None if flow is None else in_callers_mode(flow.measure)
@@ -163,12 +164,14 @@ class AMFlowSideViT(ImageViT):
             for layer, block in enumerate(self.blocks):
                 is_read = layer in self.layers
                 if is_read:
-                    tokens.append(x[:, :, self.num_prefix_tokens :].half())
+                    # The shape tells the grid. A tensor of its numbers would have to be waited for
+                    # on a GPU and has none on the meta device.
+                    tokens.append(x[:, :, self.num_prefix_tokens :].unflatten(2, grid).half())
                 x, measured = block(x, grid, measure if is_read else None, layer)
                 if measured is not None:
                     flows.append(measured)
             vector = self.read_out(x).float()
-        frozen = {"vector": vector, "grid": torch.tensor(grid, device=x.device).expand(len(x), 2)}
+        frozen = {"vector": vector}
         if tokens:
             with full_precision(x.device):  # autocast to bfloat16 refuses to stack half precision
                 frozen["tokens"] = torch.stack(tokens, dim=1)
@@ -201,10 +204,10 @@ class AMFlowSideViT(ImageViT):
                 "a neck (AMFlow, or UniformFlow for w = 1)"
             )
         frozen = clips if isinstance(clips, dict) else self.extract_frozen(clips, flow)
-        grid = tuple(frozen["grid"][0].tolist())
+        grid = tuple(frozen["tokens"].shape[3:5])
         state, flows = None, []
         for index, (layer, rung) in enumerate(zip(self.layers, self.rungs, strict=True)):
-            x = frozen["tokens"][:, index].float()
+            x = frozen["tokens"][:, index].flatten(2, 3).float()
             measured = frozen["flow"][:, index] if "flow" in frozen else None
             w = flow.finish(measured, x, layer, grid)
             flows.append(w)

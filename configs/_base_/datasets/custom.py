@@ -1,6 +1,5 @@
 """Videos of one's own at 112 x 112, 8 frames spread over each; the experiment sets the lists."""
 
-from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import (
     CenterCrop,
     DecordDecode,
@@ -12,8 +11,10 @@ from mmaction.datasets.transforms import (
     Resize,
     UniformSample,
 )
-from mmaction.evaluation import AccMetric
-from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.config import read_base
+
+with read_base():
+    from .video_lists import *
 
 data_help = "docs/data.md, section Your own videos"
 
@@ -38,34 +39,23 @@ test_pipeline = [
     dict(type=PackActionInputs),
 ]
 
-train_dataloader = dict(
-    batch_size=8,
+# No persistent workers: torch refuses them where there are none, and 0 is for the user to choose.
+train_dataloader.pop("persistent_workers")
+train_dataloader.update(
     num_workers=2,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    collate_fn=dict(type=pseudo_collate),
     dataset=dict(
-        type=VideoDataset,
         ann_file="data/custom/train.txt",
         data_prefix=dict(video="data/custom/videos"),
         pipeline=train_pipeline,
     ),
 )
-val_dataloader = dict(
-    batch_size=8,
+val_dataloader.pop("persistent_workers")
+val_dataloader.update(
     num_workers=2,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
     dataset=dict(
-        type=VideoDataset,
         ann_file="data/custom/val.txt",
         data_prefix=dict(video="data/custom/videos"),
         pipeline=test_pipeline,
-        test_mode=True,
     ),
 )
-val_evaluator = dict(
-    type=AccMetric,
-    metric_list=("top_k_accuracy", "mean_class_accuracy"),
-    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
-)
-test_evaluator = val_evaluator
+test_dataloader = val_dataloader

@@ -1,6 +1,5 @@
 """Kinetics-400: clips of 8 frames, one in 16; train 1 view, test 3 clips x 1 crop."""
 
-from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import (
     CenterCrop,
     DecordDecode,
@@ -12,8 +11,10 @@ from mmaction.datasets.transforms import (
     Resize,
     SampleFrames,
 )
-from mmaction.evaluation import AccMetric
-from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.config import read_base
+
+with read_base():
+    from .video_lists import *
 
 data_help = "docs/data.md, section Kinetics-400"
 
@@ -47,51 +48,18 @@ test_pipeline = [
     dict(type=PackActionInputs),
 ]
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/kinetics400/kinetics400_train_list_videos.txt",
-        data_prefix=dict(video="data/kinetics400/videos_train"),
-        pipeline=train_pipeline,
-    ),
+train_dataloader.dataset.update(
+    ann_file="data/kinetics400/kinetics400_train_list_videos.txt",
+    data_prefix=dict(video="data/kinetics400/videos_train"),
+    pipeline=train_pipeline,
 )
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/kinetics400/kinetics400_val_list_videos.txt",
-        data_prefix=dict(video="data/kinetics400/videos_val"),
-        pipeline=val_pipeline,
-        test_mode=True,
-    ),
+val_dataloader.dataset.update(
+    ann_file="data/kinetics400/kinetics400_val_list_videos.txt",
+    data_prefix=dict(video="data/kinetics400/videos_val"),
+    pipeline=val_pipeline,
 )
-test_dataloader = dict(
-    batch_size=2,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/kinetics400/kinetics400_val_list_videos.txt",
-        data_prefix=dict(video="data/kinetics400/videos_val"),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+test_dataloader.dataset.update(
+    ann_file="data/kinetics400/kinetics400_val_list_videos.txt",
+    data_prefix=dict(video="data/kinetics400/videos_val"),
+    pipeline=test_pipeline,
 )
-
-val_evaluator = dict(
-    type=AccMetric,
-    metric_list=("top_k_accuracy", "mean_class_accuracy"),
-    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
-)
-test_evaluator = val_evaluator

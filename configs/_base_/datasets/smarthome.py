@@ -4,7 +4,6 @@ The crops cover the whole width: cameras stand still and people act at the edge 
 Its measure is the mean class accuracy; the other protocols replace the lists.
 """
 
-from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import (
     CenterCrop,
     DecordDecode,
@@ -17,8 +16,10 @@ from mmaction.datasets.transforms import (
     ThreeCrop,
     UniformSample,
 )
-from mmaction.evaluation import AccMetric
-from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.config import read_base
+
+with read_base():
+    from .video_lists import *
 
 data_help = "docs/data.md, section Toyota Smarthome"
 
@@ -53,51 +54,18 @@ test_pipeline = [
     dict(type=PackActionInputs),
 ]
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/smarthome/cs_train.txt",
-        data_prefix=dict(video="data/smarthome/mp4"),
-        pipeline=train_pipeline,
-    ),
+train_dataloader.dataset.update(
+    ann_file="data/smarthome/cs_train.txt",
+    data_prefix=dict(video="data/smarthome/mp4"),
+    pipeline=train_pipeline,
 )
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/smarthome/cs_val.txt",
-        data_prefix=dict(video="data/smarthome/mp4"),
-        pipeline=val_pipeline,
-        test_mode=True,
-    ),
+val_dataloader.dataset.update(
+    ann_file="data/smarthome/cs_val.txt",
+    data_prefix=dict(video="data/smarthome/mp4"),
+    pipeline=val_pipeline,
 )
-test_dataloader = dict(
-    batch_size=2,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/smarthome/cs_test.txt",
-        data_prefix=dict(video="data/smarthome/mp4"),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+test_dataloader.dataset.update(
+    ann_file="data/smarthome/cs_test.txt",
+    data_prefix=dict(video="data/smarthome/mp4"),
+    pipeline=test_pipeline,
 )
-
-val_evaluator = dict(
-    type=AccMetric,
-    metric_list=("top_k_accuracy", "mean_class_accuracy"),
-    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
-)
-test_evaluator = val_evaluator

@@ -4,7 +4,6 @@ No flips: left and right are classes. RandAugment comes from torchvision (requir
 and draws the same operations for all frames of a clip; magnitude 7 of 10, 4 operations.
 """
 
-from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import (
     CenterCrop,
     DecordDecode,
@@ -18,8 +17,10 @@ from mmaction.datasets.transforms import (
     UniformSample,
 )
 from mmaction.datasets.transforms.processing import RandomErasing  # not among the exports
-from mmaction.evaluation import AccMetric
-from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.config import read_base
+
+with read_base():
+    from .video_lists import *
 
 data_help = "docs/data.md, section Something-Something v2"
 
@@ -54,51 +55,18 @@ test_pipeline = [
     dict(type=PackActionInputs),
 ]
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=True),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/sthv2/sthv2_train_list_videos.txt",
-        data_prefix=dict(video="data/sthv2/videos"),
-        pipeline=train_pipeline,
-    ),
+train_dataloader.dataset.update(
+    ann_file="data/sthv2/sthv2_train_list_videos.txt",
+    data_prefix=dict(video="data/sthv2/videos"),
+    pipeline=train_pipeline,
 )
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/sthv2/sthv2_val_list_videos.txt",
-        data_prefix=dict(video="data/sthv2/videos"),
-        pipeline=val_pipeline,
-        test_mode=True,
-    ),
+val_dataloader.dataset.update(
+    ann_file="data/sthv2/sthv2_val_list_videos.txt",
+    data_prefix=dict(video="data/sthv2/videos"),
+    pipeline=val_pipeline,
 )
-test_dataloader = dict(
-    batch_size=2,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type=DefaultSampler, shuffle=False),
-    collate_fn=dict(type=pseudo_collate),
-    dataset=dict(
-        type=VideoDataset,
-        ann_file="data/sthv2/sthv2_val_list_videos.txt",
-        data_prefix=dict(video="data/sthv2/videos"),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
+test_dataloader.dataset.update(
+    ann_file="data/sthv2/sthv2_val_list_videos.txt",
+    data_prefix=dict(video="data/sthv2/videos"),
+    pipeline=test_pipeline,
 )
-
-val_evaluator = dict(
-    type=AccMetric,
-    metric_list=("top_k_accuracy", "mean_class_accuracy"),
-    metric_options=dict(top_k_accuracy=dict(topk=(1, 5))),
-)
-test_evaluator = val_evaluator

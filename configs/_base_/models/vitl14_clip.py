@@ -1,32 +1,12 @@
 """AM Flow inside CLIP's ViT-L/14, every block; static camera, classes left to the experiment."""
 
-from mmaction.models import ActionDataPreprocessor
+from mmengine.config import read_base
 
-from amflow_mm.models import AMFlow, AMFlowRecognizer, AMFlowViT, TemporalMeanHead
-from amflow_mm.models.layers import TCNUnit, TemporalAdapter
+with read_base():
+    from .amflow_vit import *
 
-model = dict(
-    type=AMFlowRecognizer,
-    # CLIP's own mean and deviation, times 255.
-    data_preprocessor=dict(
-        type=ActionDataPreprocessor,
-        mean=[122.771, 116.746, 104.094],
-        std=[68.501, 66.632, 70.323],
-        format_shape="NCTHW",
-    ),
-    backbone=dict(
-        type=AMFlowViT,
-        variant="l14",
-        family="clip",
-        pretrained="checkpoints/ViT-L-14.pt",
-        adapter=dict(type=TemporalAdapter, bottleneck_dim=256, unit=dict(type=TCNUnit)),
-    ),
-    neck=dict(type=AMFlow, normalize="column", aligner=None),
-    cls_head=dict(
-        type=TemporalMeanHead,
-        in_channels=1024,
-        dropout_ratio=0.5,
-        topk=(1, 5),
-        average_clips="prob",
-    ),
-)
+# CLIP's own mean and deviation, times 255.
+model.data_preprocessor.update(mean=[122.771, 116.746, 104.094], std=[68.501, 66.632, 70.323])
+model.backbone.update(variant="l14", family="clip", pretrained="checkpoints/ViT-L-14.pt")
+model.backbone.adapter.update(bottleneck_dim=256)
+model.cls_head.update(in_channels=1024)

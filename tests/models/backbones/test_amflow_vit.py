@@ -1,5 +1,6 @@
 """In-block adaptation: identity at the start, the exact gradient set, flow, precision, errors."""
 
+import logging
 import re
 
 import pytest
@@ -7,9 +8,11 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from amflow_mm.models.backbones import AMFlowViT, ImageViT
+from amflow_mm.apis.complexity import build_on_meta
+from amflow_mm.models.backbones import AMFlowViT, ImageViT, amflow_vit
 from amflow_mm.models.necks import AMFlow, FeatureFlow, UniformFlow
 from amflow_mm.models.peft import freeze_except
+from tests.config_files import NAMES, load
 from tests.models.tiny import (
     DEPTH,
     ENCODER,
@@ -155,6 +158,82 @@ def test_the_aligner_learns_once_the_adapters_speak():
         "neck.aligner.affine.weight",
         "neck.aligner.affine.bias",
     }
+
+
+# ---------------------------------------------------------------- what a CLS readout cannot teach
+
+LAST = f"backbone.blocks.{DEPTH - 1}.after_attention."
+EVERY_ADAPTER = pytest.mark.parametrize(
+    ("unit", "pooling", "flow_as"),
+    [(u, p, f) for u in UNITS for p in ("global", "token") for f in ("gain", "feature", "both")],
+)
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """Collect what the backbone says while it is built."""
+    messages = []
+    monkeypatch.setattr(amflow_vit, "print_log", lambda text, **options: messages.append(text))
+    return messages
+
+
+def silent_names(backbone, neck):
+    model = Probe(fixed(backbone), fixed(neck))
+    return trainable_names(model) - names_with_gradient(model.backward())
+
+
+@EVERY_ADAPTER
+def test_the_warning_names_exactly_what_gets_no_gradient(unit, pooling, flow_as, warned):
+    model = make(adapter(unit, pooling=pooling, flow_as=flow_as, num_frames=T), num_registers=2)
+    silent = silent_names(model, AMFlow())
+    assert len(warned) == bool(silent)
+    assert bool(silent) == (pooling == "token" or flow_as == "both")
+    named = tuple(LAST + part for part in re.findall(r"bottleneck\.\w+", " ".join(warned)))
+    declared = {f"backbone.{name}" for name, _ in model.named_parameters()}
+    assert silent == {name for name in declared if name.startswith(named)}
+
+
+@EVERY_ADAPTER
+@pytest.mark.parametrize("remedy", [{"readout": "patch"}, {"adapter_layers": range(DEPTH - 1)}])
+def test_either_remedy_teaches_everything(unit, pooling, flow_as, remedy, warned):
+    cfg = adapter(unit, pooling=pooling, flow_as=flow_as, num_frames=T)
+    assert silent_names(make(cfg, **remedy), AMFlow()) == set()
+    assert warned == []
+
+
+def test_the_flow_of_the_last_block_cannot_matter_to_cls_with_token_pooling(warned):
+    neck = AMFlow(aligner=ENCODER, aligner_layers=range(DEPTH))
+    silent = silent_names(make(adapter(pooling="token")), neck)
+    aligners = {name for name in silent if name.startswith("neck.")}
+    assert {name.split(".")[2] for name in aligners} == {str(DEPTH - 1)}
+    assert len(warned) == 1
+
+
+def test_the_warning_says_what_to_do(warned):
+    make(adapter(pooling="token", flow_as="both"))
+    assert re.fullmatch(
+        r"readout='cls' reads no patch and no block follows block 2, so that of its adapter "
+        r"bottleneck.unit, bottleneck.temporal_position, bottleneck.flow_feature will not learn; "
+        r"set readout='patch', leave block 2 out of adapter_layers, or .* pooling='global' .*",
+        warned[0],
+    )
+
+
+def test_the_warning_is_one_of_the_log():
+    options = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amflow_vit, "print_log", lambda _, **given: options.append(given))
+        make(adapter(pooling="token"))
+    assert options == [{"logger": "current", "level": logging.WARNING}]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_config_trains_what_cannot_learn(name, warned):
+    build_on_meta(load(name))
+    assert warned == []
+
+
+# ---------------------------------------------------------------- where adapters stand
 
 
 def test_no_gradient_enters_below_the_first_adapter():

@@ -1,10 +1,15 @@
 """The frozen image transformer: sizes, layouts, resolutions, drop path, checkpointing, errors."""
 
+import re
+from typing import get_args
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from amflow_mm.models.backbones import ImageViT
-from amflow_mm.models.backbones.image_vit import check_layers
+from amflow_mm.models.backbones.image_vit import FAMILIES as LAYOUTS
+from amflow_mm.models.backbones.image_vit import FamilyName, check_layers
 from amflow_mm.testing import fixed_tensor
 from tests.models.tiny import (
     DEPTH,
@@ -68,6 +73,42 @@ def test_clips_of_any_grid_pass(family, grid):
     assert output.features.shape == (B, T, C)
     assert output.features.std() > 0.1
     assert output.flow is None
+
+
+def positions_of(vit, rows, columns):
+    """Positions that a frame of that grid gets: what is left of the tokens without patches."""
+    vit.embedding.patch_embed.proj.weight.data.zero_()
+    vit.embedding.patch_embed.proj.bias.data.zero_()
+    x, _ = vit.embed(clips_of(rows=rows, columns=columns))
+    return x[0, 0, 1:]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 2), (2, 5), (7, 4)])
+def test_hugging_faces_positions_are_resampled_to_a_size_and_metas_by_a_scale(rows, columns):
+    vits = {family: make(family=family) for family in ("dinov2", "dinov2_hf")}
+    stored = vits["dinov2"].embedding.patch_position.detach()
+    image = stored.reshape(1, 3, 3, C).permute(0, 3, 1, 2)
+    to_size = F.interpolate(image, size=(rows, columns), mode="bicubic", align_corners=False)
+    scale = ((rows + 0.1) / 3, (columns + 0.1) / 3)
+    by_scale = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
+    assert (to_size - by_scale).abs().max() > 0.01
+    for family, expected in {"dinov2_hf": to_size, "dinov2": by_scale}.items():
+        found = positions_of(vits[family], rows, columns)
+        torch.testing.assert_close(found, expected[0].flatten(1).T)
+
+
+def test_hugging_faces_layout_is_metas_at_the_stored_size():
+    clips = clips_of(rows=3, columns=3)
+    found, expected = (make(family=family)(clips).features for family in ("dinov2_hf", "dinov2"))
+    assert torch.equal(found, expected)
+    with torch.device("meta"):
+        vits = [ImageViT("s14", family=family) for family in ("dinov2_hf", "dinov2")]
+    shapes = [{name: p.shape for name, p in vit.state_dict().items()} for vit in vits]
+    assert shapes[0] == shapes[1]
+
+
+def test_every_family_has_a_layout():
+    assert set(get_args(FamilyName)) == set(LAYOUTS)
 
 
 @pytest.mark.parametrize(("height", "width"), [(14, 20), (13, 21)])
@@ -200,15 +241,42 @@ def test_the_given_variant_is_not_changed():
     assert make().blocks[0].attn.num_heads == HEADS
 
 
-@pytest.mark.parametrize("variant", ["x16", "b", "16", "b16 ", "B16", "vit-b16", ""])
+@pytest.mark.parametrize("variant", ["x16", "b", "16", "b0", "b16 ", "B16", "vit-b16", ""])
 def test_an_unknown_variant_raises(variant):
     with pytest.raises(ValueError, match=rf"variant='{variant}' must be one of ti, s, b, l, g"):
         ImageViT(variant)
 
 
 @pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"patch_size": None}, "add ['patch_size'], remove or rename []"),
+        ({"depth": None, "layers": 3}, "add ['depth'], remove or rename ['layers']"),
+        ({"head_dim": 8}, "add [], remove or rename ['head_dim']"),
+    ],
+)
+def test_a_variant_of_other_fields_raises(change, told):
+    variant = {name: value for name, value in (SIZE | change).items() if value is not None}
+    rule = "must have the fields embed_dim, depth, num_heads, mlp_dim and patch_size"
+    with pytest.raises(ValueError, match=rf"variant=.* {rule}, .*; {re.escape(told)}"):
+        ImageViT(variant)
+
+
+@pytest.mark.parametrize("image_size", [20, 22, 6, 0])
+def test_an_image_that_the_patches_do_not_divide_raises(image_size):
+    message = rf"image_size={image_size} must be a multiple of the patch side 7; pass the size at"
+    with pytest.raises(ValueError, match=message):
+        make(image_size=image_size)
+
+
+def test_a_usual_image_that_the_patches_do_not_divide_raises():
+    with pytest.raises(ValueError, match=r"image_size=518, the usual one of family='dinov2', must"):
+        ImageViT("b16", family="dinov2")
+
+
+@pytest.mark.parametrize(
     ("option", "value", "allowed"),
-    [("family", "mae", "clip, dinov2, timm"), ("readout", "mean", "'cls', 'patch'")],
+    [("family", "mae", "clip, dinov2, dinov2_hf, timm"), ("readout", "mean", "'cls', 'patch'")],
 )
 def test_unknown_options_raise(option, value, allowed, own_checks_only):
     with pytest.raises(ValueError, match=f"{option}='{value}' must be one of {allowed}"):

@@ -35,9 +35,9 @@ def _scope():
     init_default_scope("amflow_mm")
 
 
-def make(unit="TCNUnit", **options):
+def make(unit="TCNUnit", unit_options=(), **options):
     options = {"layers": (0, 2), "side_dim": R, "num_frames": T, **VIT, **options}
-    return AMFlowSideViT({"type": unit}, **options)
+    return AMFlowSideViT({"type": unit, **dict(unit_options)}, **options)
 
 
 class Probe(nn.Module):
@@ -184,16 +184,16 @@ def test_the_frozen_features_are_those_of_the_chosen_blocks(num_registers):
             q, k = q.unflatten(0, (B, T)), k.unflatten(0, (B, T))
             flows.append(attention_map_flow(q, k, 1 + num_registers, normalize="row"))
         x, _ = block(x, grid)
-    assert torch.equal(frozen["tokens"], torch.stack(tokens, dim=1))
+    assert torch.equal(frozen["tokens"].flatten(3, 4), torch.stack(tokens, dim=1))
+    assert frozen["tokens"].shape[3:5] == GRID
     torch.testing.assert_close(frozen["flow"], torch.stack(flows, dim=1))
     torch.testing.assert_close(frozen["vector"], model.norm(x)[:, :, 0])
-    assert frozen["grid"].tolist() == [list(GRID)] * B
 
 
 @pytest.mark.parametrize("neck", [FeatureFlow, UniformFlow])
 def test_necks_that_need_no_attention_leave_no_flow_to_keep(neck):
     frozen = make().extract_frozen(clips_of(), neck())
-    assert frozen.keys() == {"vector", "grid", "tokens"}
+    assert frozen.keys() == {"vector", "tokens"}
 
 
 @pytest.mark.parametrize("neck", [AMFlow, FeatureFlow, UniformFlow])
@@ -205,12 +205,35 @@ def test_frozen_features_give_what_the_clips_give(neck, output):
     assert torch.equal(found.features, expected.features)
 
 
+@pytest.mark.parametrize("pooling", ["global", "token"])
+def test_neither_half_reads_a_number_off_the_device(pooling):
+    """A number read off a GPU is waited for; tensors on the meta device have none."""
+    unit = {"spatial_size": 3} if pooling == "token" else {}
+    with torch.device("meta"):
+        model = make(unit_options=unit, pooling=pooling, flow_as="both")
+        frozen = model.extract_frozen(torch.zeros(B, 3, T, 14, 21), neck := AMFlow())
+        output = model(frozen, neck, return_flow=True)
+    assert output.features.shape == (B, T, C)
+    assert output.flow.shape == (B, 2, T, P)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("pooling", ["global", "token"])
+def test_frozen_features_know_their_grid(pooling, rows):
+    """Six patches in a row are not six in two rows."""
+    unit = {"spatial_size": 3} if pooling == "token" else {}
+    model = fixed(make(unit_options=unit, pooling=pooling, flow_as="both")).eval()
+    clips, neck = clips_of(rows=rows, columns=6 // rows), AMFlow()
+    found = model(model.extract_frozen(clips, neck), neck).features
+    torch.testing.assert_close(found, model(clips, neck).features)
+
+
 @pytest.mark.parametrize("flow_as", ["gain", "feature", "both"])
 def test_the_ladder_of_frame_vectors_by_hand(flow_as):
     model = fixed(make("LSTMUnit", pooling="global", output="ladder", flow_as=flow_as)).eval()
     frozen, state = model.extract_frozen(clips_of(), AMFlow()), 0
     for index, rung in enumerate(model.rungs):
-        x, w = frozen["tokens"][:, index].float(), frozen["flow"][:, index]
+        x, w = frozen["tokens"][:, index].flatten(2, 3).float(), frozen["flow"][:, index]
         weight = torch.ones_like(w) if flow_as == "feature" else w
         pooled = (x * weight[..., None]).sum(dim=2) / weight.sum(dim=2, keepdim=True)
         g = rung.down(rung.norm(pooled)) + rung.temporal_position[:T]
@@ -227,7 +250,7 @@ def test_the_ladder_of_tokens_pools_by_motion():
     model = fixed(make(pooling="token", output="ladder")).eval()
     frozen, state = model.extract_frozen(clips_of(), AMFlow()), None
     for index, rung in enumerate(model.rungs):
-        x, w = frozen["tokens"][:, index].float(), frozen["flow"][:, index]
+        x, w = frozen["tokens"][:, index].flatten(2, 3).float(), frozen["flow"][:, index]
         h = F.gelu(rung.down(rung.norm(x))) * w[..., None]
         h = h if state is None else h + state
         position = rung.bottleneck.temporal_position[:T, None]
