@@ -191,6 +191,6 @@ def test_tool_writes_the_set_and_refuses_another_in_one_line(dataset, tmp_path):
     assert "24/24 clips" in made.stderr
     assert contents(tmp_path) == contents(dataset)
     refused = run(seed=6)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "holds another data set: seed=5 (asked for 6)" in refused.stderr
     assert "Traceback" not in refused.stderr

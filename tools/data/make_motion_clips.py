@@ -80,7 +80,8 @@ def main() -> None:
             progress=ProgressLine(),
         )
     except ValueError as error:
-        sys.exit(f"make_motion_clips: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"{folder}: {args.train} training and {args.val} validation clips")
 
 
