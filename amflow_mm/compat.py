@@ -12,6 +12,7 @@ import logging
 import pickle
 import sys
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def apply() -> tuple[str, ...]:
     Calling it again changes nothing and returns the same names.
     """
     remedies = (
+        _silence_lite_mmcv,  # first, since others import MMAction2 and with it mmcv
         _declare_torchvision_operators,
         _stand_in_for_missing_localizer,
         _disable_unimportable_multimodal_models,
@@ -45,6 +47,20 @@ def _package_dir(name: str) -> Path | None:
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _silence_lite_mmcv() -> bool:
+    """Ignore the warning of mmcv-lite that it lacks an operator which nothing here needs.
+
+    ``mmcv.cnn`` gives it at each start of each process, and the build with operators, which it
+    recommends, has to be compiled for torch and CUDA.
+    """
+    package = _package_dir("mmcv")
+    if package is None or any(package.glob("_ext.*")):  # the compiled operators
+        return False
+    lite_warning = "Fail to import ``MultiScaleDeformableAttention`` from ``mmcv[.]ops"
+    warnings.filterwarnings("ignore", lite_warning, UserWarning)
+    return True
 
 
 def _stand_in_for_missing_localizer() -> bool:

@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -14,3 +15,11 @@ def _deterministic_and_isolated():
     yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(scopes)
+
+
+@pytest.fixture
+def own_checks_only():
+    """Switch the signature checks of the test run off, to meet the errors that users see."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

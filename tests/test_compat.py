@@ -11,6 +11,7 @@ import sys
 import textwrap
 import zipfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -62,6 +63,41 @@ def run(tmp_path):
         return finished.stdout + finished.stderr
 
     return run_script
+
+
+class TestLiteMmcv:
+    packages: ClassVar = {
+        "mmcv/__init__.py": "",
+        "mmcv/cnn.py": """
+            import warnings
+            warnings.warn("Fail to import ``MultiScaleDeformableAttention`` from "
+                          "``mmcv.ops.multi_scale_deform_attn``, You should install ``mmcv``")
+            warnings.warn("Fail to import ``Another`` from ``mmcv.ops.another``")
+        """,
+    }
+
+    def test_without_remedy_there_is_a_warning(self, run):
+        assert "MultiScaleDeformableAttention" in run("import mmcv.cnn", self.packages)
+
+    def test_this_warning_alone_is_ignored(self, run):
+        printed = run("import amflow_mm, mmcv.cnn; print(amflow_mm.compat.apply())", self.packages)
+        assert "silence_lite_mmcv" in printed
+        assert "Fail to import ``MultiScaleDeformableAttention``" not in printed
+        assert "UserWarning: Fail to import ``Another``" in printed
+
+    def test_full_mmcv_is_left_alone(self, run):
+        script = "import amflow_mm, mmcv.cnn; print(amflow_mm.compat.apply())"
+        printed = run(script, {**self.packages, "mmcv/_ext.cpython-311.so": ""})
+        assert "silence_lite_mmcv" not in printed
+        assert "UserWarning: Fail to import ``MultiScaleDeformableAttention``" in printed
+
+    def test_a_tool_writes_nothing_to_stderr(self):
+        finished = subprocess.run(
+            [sys.executable, "tools/print_config.py", "configs/amflow_vits_motion.py"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (finished.returncode, finished.stderr) == (0, "")
 
 
 class TestMissingLocalizer:

@@ -18,7 +18,8 @@ class FeatureStore:
     """Rows of named arrays of fixed shape, written in any order, each marked when complete.
 
     A row counts as complete only after its data were flushed; a killed run loses the rows in
-    flight and nothing else. Pickles as its path, so that workers open their own memory maps.
+    flight and nothing else. Several processes may write at once, each other rows, also from several
+    machines into a shared folder. Pickles as its path, so that workers open their own memory maps.
 
     Args:
         folder: Where the arrays are; created on the first write.
@@ -67,18 +68,19 @@ class FeatureStore:
             self._create(next(iter(rows.values())))
         for index, row in rows.items():
             self._check_layout(index, row)
-        for index, row in rows.items():
-            for name, value in row.items():
-                self._maps[name][index] = value
-        for name, array in self._maps.items():
-            if name != "done":
-                array.flush()
-        self._maps["done"][list(rows)] = 1
-        self._maps["done"].flush()
+        for name in next(iter(rows.values())):
+            values = {index: row[name] for index, row in rows.items()}
+            pieces = {index * value.nbytes: value.tobytes() for index, value in values.items()}
+            _overwrite(self.folder / f"{name}.bin", pieces)
+        _overwrite(self.folder / "done.bin", dict.fromkeys(rows, b"\1"), flags=os.O_DSYNC)
 
     def read(self, index: int) -> dict[str, np.ndarray]:
         """Return copies of one row's arrays."""
         return {name: np.array(m[index]) for name, m in self._maps.items() if name != "done"}
+
+    def reopen(self) -> None:
+        """Open the files anew: only then is what other machines wrote sure to be seen."""
+        self.__dict__.pop("_maps", None)
 
     def num_bytes(self) -> int:
         """Return the size on disk."""
@@ -88,7 +90,7 @@ class FeatureStore:
     def _maps(self) -> dict[str, np.memmap]:
         layout = json.loads((self.folder / "layout.json").read_text())
         return {
-            name: np.memmap(self.folder / f"{name}.bin", dtype=dtype, mode="r+", shape=tuple(shape))
+            name: np.memmap(self.folder / f"{name}.bin", dtype=dtype, mode="r", shape=tuple(shape))
             for name, (dtype, shape) in layout.items()
         }
 
@@ -113,8 +115,8 @@ class FeatureStore:
             for name, (dtype, shape) in layout.items()
         }
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        # The files take their space as rows are written, and a memory map that finds the disk
-        # full ends the process without a word.
+        # The files take their space as rows are written: a disk that is too small would be full
+        # only hours later.
         needed, free = sum(sizes.values()), shutil.disk_usage(self.folder.parent).free
         if needed > free:
             raise OSError(
@@ -134,6 +136,21 @@ class FeatureStore:
             shutil.rmtree(scratch)
             if not self.exists:
                 raise
+
+
+def _overwrite(path: Path, pieces: Mapping[int, bytes], *, flags: int = 0) -> None:
+    """Put pieces at their offsets in bytes, and nothing beside them, and wait for the disk.
+
+    A memory map would write back whole pages: over a network file system those of one machine
+    replace what another has meanwhile written beside its rows. So does a plain write if the page
+    was read before, as that of the marks is, unless the file is opened with ``os.O_DSYNC``.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | flags), "wb") as file:
+        for offset, piece in pieces.items():
+            file.seek(offset)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _check_finite(index: int, row: Row) -> None:

@@ -7,7 +7,7 @@ beside it with the arguments of what it resolves to, and reports all that do not
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -21,10 +21,11 @@ from amflow_mm import registry as registries
 from amflow_mm.engine import config_layout as layout
 from amflow_mm.engine.accepted_keys import accepted_keys
 
-# Where names of the user's own are welcome too, an unknown name counts as misspelt if so few
-# edits make it a known one: `test_pipeline` is three away from the nearest section.
-_MAX_EDITS = 2
+# Where names of the user's own are welcome too, an unknown name counts as misspelt only if a slip
+# or two of the fingers make it of a known one. In a short name two are another word already:
+# `vit_cfg` and `val_cfg`.
 _MIN_LENGTH = 5
+_MIN_LENGTH_OF_TWO_EDITS = 9
 
 
 class ConfigError(ValueError):
@@ -39,9 +40,14 @@ def check_config(cfg: Config | Mapping[str, Any]) -> None:
     checker = _Checker()
     checker.check(cfg)
     if checker.problems:
-        count = len(checker.problems)
-        heading = f"{count} problem{'s' if count > 1 else ''} in the config:"
-        raise ConfigError("\n  ".join([heading, *checker.problems]))
+        raise ConfigError(list_problems(checker.problems))
+
+
+def list_problems(problems: Collection[str]) -> str:
+    """Phrase one problem as a line of its own, several as a list under a heading."""
+    if len(problems) == 1:
+        return next(iter(problems))
+    return "\n  ".join([f"{len(problems)} problems in the config:", *problems])
 
 
 class _Checker:
@@ -146,7 +152,7 @@ class _Checker:
             return None
         target = _look_up(type_, registry)
         if target is None:
-            near = _suggest(type_, _registered_names(registry))
+            near = suggest(type_, _registered_names(registry))
             self.problems.append(f"{path}: {type_!r} is no registered {registry.name}{near}")
         return target
 
@@ -157,7 +163,7 @@ class _Checker:
         for key in section:
             if key not in accepted:
                 names = sorted(accepted - layout.TAKEN_BY_ALL_BUILDERS)
-                near = _suggest(key, names) or f"; it takes {', '.join(names) or 'none'}"
+                near = suggest(key, names) or f"; it takes {', '.join(names) or 'none'}"
                 self.problems.append(f"{path}.{key}: {taker} takes no {key!r}{near}")
 
     def _check_misspelt(self, names: Iterable[str], known: frozenset[str], path: str) -> None:
@@ -166,8 +172,12 @@ class _Checker:
             if name in known or len(name) < _MIN_LENGTH:
                 continue
             near = min(known, key=lambda candidate: _count_edits(name, candidate))
-            if _count_edits(name, near) <= _MAX_EDITS:
-                self.problems.append(f"{path}{name}: unknown name; did you mean {near!r}?")
+            max_edits = 2 if len(name) >= _MIN_LENGTH_OF_TWO_EDITS else 1
+            if _count_edits(name, near) <= max_edits:
+                self.problems.append(
+                    f"{path}{name}: unknown name; did you mean {near!r}? A variable of "
+                    "your own needs another name"
+                )
 
 
 def _look_up(name: str, registry: Registry) -> Callable[..., Any] | None:
@@ -188,17 +198,24 @@ def _registered_names(registry: Registry) -> set[str]:
     return names
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """Phrase the nearest known name as a question, or nothing if none is near."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _count_edits(first: str, second: str) -> int:
-    """Count the characters to insert, delete or replace between two words (Levenshtein)."""
-    row = list(range(len(second) + 1))
+    """Count the characters to insert, delete, replace or swap between two words.
+
+    Optimal string alignment: Levenshtein's distance where swapped neighbours count once.
+    """
+    rows = [list(range(len(second) + 1))]
     for i, a in enumerate(first, start=1):
-        previous, row[0] = row[0], i
+        row = [i]
         for j, b in enumerate(second, start=1):
-            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
-    return row[-1]
+            edits = min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (a != b))
+            if i > 1 and j > 1 and (a, first[i - 2]) == (second[j - 2], b):
+                edits = min(edits, rows[-2][j - 2] + 1)
+            row.append(edits)
+        rows.append(row)
+    return rows[-1][-1]

@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from amflow_mm.engine.config_check import ConfigError
+from amflow_mm.errors import UserError
 
 EXIT_CODE = 2
 """The one that argparse uses for a wrong command line."""
-
-
-class UserError(Exception):
-    """Something outside the code is missing or wrong, and the message says what to do."""
 
 
 class MissingFileError(UserError, FileNotFoundError):

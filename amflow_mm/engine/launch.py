@@ -12,8 +12,9 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from amflow_mm.engine.checkpoint import require_file, resolve_resume
+from amflow_mm.engine.checkpoint import resolve_resume
 from amflow_mm.engine.config_check import check_config
+from amflow_mm.engine.config_file import read_config
 from amflow_mm.engine.data_check import check_data, check_weights
 from amflow_mm.engine.errors import UserError
 from amflow_mm.engine.runner import AMFlowRunner
@@ -84,9 +85,10 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
 
     Raises:
         MissingFileError: There is no such file.
+        UserError: It is no config.
+        ConfigError: It cannot be parsed, or imports what does not exist.
     """
-    require_file(path, "config")
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     if options:
         cfg.merge_from_dict(copy.deepcopy(dict(options)))  # the merge eats `_delete_` keys
     cfg.setdefault("default_scope", "amflow_mm")

@@ -78,6 +78,57 @@ def test_another_store_of_the_folder_sees_the_rows(store):
     assert store.has(3)
 
 
+def test_only_whole_rows_are_ever_written(store):
+    """What is mapped cannot be: a map writes back whole pages, and the rows of others with them."""
+    store.write({2: row_of(2)})
+    assert store.read(2)["vector"].flags.writeable
+    for array in store._maps.values():
+        assert not array.flags.writeable
+
+
+def test_files_are_read_again_after_they_were_reopened(store):
+    """Another machine's marks show in files that are opened later; so does a file put in place."""
+    store.write({2: row_of(2)})
+    assert not store.has(3)
+    marks = store.folder / "done.bin"
+    (store.folder / "new").write_bytes(bytes([0, 0, 1, 1, 0, 0, 0]))
+    os.replace(store.folder / "new", marks)
+    assert not store.has(3)
+    store.reopen()
+    assert store.missing_rows() == [0, 1, 4, 5, 6]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[4])
+from amflow_mm.datasets import FeatureStore
+from tests.datasets.test_feature_store import row_of
+
+start, num_rows = map(int, sys.argv[2:4])
+store = FeatureStore(Path(sys.argv[1]), num_rows)
+for row in range(start, num_rows, 2):
+    store.write({row: row_of(row)})
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_write_at_once(tmp_path):
+    """Rows and marks of both lie side by side in the same pages."""
+    root, folder, num_rows = str(Path(__file__).parents[2]), tmp_path / "store", 41
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder), str(start), str(num_rows), root], cwd=root
+        )
+        for start in (0, 1)
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    store = FeatureStore(folder, num_rows)
+    assert store.is_complete
+    for row in range(num_rows):
+        assert_row(store, row)
+
+
 def test_a_pickle_holds_the_path_and_no_arrays(store):
     store.write({index: row_of(index) for index in range(NUM_ROWS)})
     text = pickle.dumps(store)
@@ -88,11 +139,11 @@ def test_a_pickle_holds_the_path_and_no_arrays(store):
 def test_a_row_counts_only_once_its_data_are_on_disk(store, monkeypatch):
     store.write({0: row_of(0)})
 
-    def full(array):
+    def full(file):
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(np.memmap, "flush", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="no space left"):
             store.write({1: row_of(1)})
     assert FeatureStore(store.folder, NUM_ROWS).missing_rows() == [1, 2, 3, 4, 5, 6]
@@ -108,14 +159,14 @@ from tests.datasets.test_feature_store import NUM_ROWS, row_of
 
 store = FeatureStore(Path(sys.argv[1]), NUM_ROWS)
 store.write({0: row_of(0), 4: row_of(4)})
-flush, count = np.memmap.flush, 0
-def die_at(array):
+flush, count = os.fsync, 0
+def die_at(file):
     global count
     count += 1
     if count == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
-    flush(array)
-np.memmap.flush = die_at
+    flush(file)
+os.fsync = die_at
 store.write({2: row_of(2)})
 store.write({3: row_of(3)})
 """

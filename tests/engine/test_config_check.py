@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyObject
 from torch.optim import AdamW
 
+from amflow_mm.engine import config_check
 from amflow_mm.engine.config_check import ConfigError, check_config
 
 PIPELINE = [
@@ -191,6 +192,47 @@ PIPE = "train_dataloader.dataset.dataset.pipeline"
 def test_misspelling_is_reported(path, value, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         check_config(edited(path, value))
+
+
+@pytest.mark.parametrize(
+    "name", ["modle", "train_datalaoder", "train_dataloaer", "trian_datalodaer", "optim_wraper"]
+)
+def test_a_slip_or_two_in_a_section_are_reported(name):
+    with pytest.raises(ConfigError, match=rf"^{name}: unknown name; did you mean .*own needs anot"):
+        check_config({**CONFIG, name: {}})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pipeline", "tta_cfg", "vit_cfg", "ann_cfg", "test_pipeline", "clip_pipeline", "my_model",
+     "dataloader", "head", "hooks", "visualize_frames", "neck_model"],
+)  # fmt: skip
+def test_variables_of_the_user_are_no_misspelt_sections(name):
+    """Two edits make `ann_cfg` of `env_cfg`, but so short a name is another word."""
+    check_config({**CONFIG, name: [{"type": "Flip"}]})
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "edits"),
+    [
+        ("model", "model", 0),
+        ("modle", "model", 1),
+        ("modl", "model", 1),
+        ("modeel", "model", 1),
+        ("omdle", "model", 2),
+        ("ca", "abc", 3),
+        ("", "abc", 3),
+        ("pipeline", "tta_pipeline", 4),
+    ],
+)
+def test_edits_are_counted(first, second, edits):
+    assert config_check._count_edits(first, second) == edits
+    assert config_check._count_edits(second, first) == edits
+
+
+def test_a_single_problem_is_one_line():
+    with pytest.raises(ConfigError, match=r"\A.*backbne.*\Z"):
+        check_config(edited("model.backbne", None))
 
 
 def test_all_problems_are_reported_at_once():

