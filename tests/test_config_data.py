@@ -13,7 +13,6 @@ from amflow_mm.datasets.video_writer import write_video
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.config_layout import DATALOADERS
 from amflow_mm.engine.launch import load_config
-from amflow_mm.models.weights import read_image_weights
 from amflow_mm.registry import MODELS, TRANSFORMS
 from tests.config_files import CUSTOM, ROOT, load, path_of, video_dataset
 
@@ -144,36 +143,3 @@ def test_example_of_the_config_readme_works(tmp_path):
     model = build_on_meta(cfg)
     assert type(model.neck).__name__ == "FeatureFlow"
     assert model.cls_head.dropout.p == 0.3
-
-
-class _Tower(torch.nn.Module):
-    """As much of openai/CLIP's image tower as the layout is recognised by."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.class_embedding = torch.nn.Parameter(torch.arange(3.0))
-        self.positional_embedding = torch.nn.Parameter(torch.arange(15.0).reshape(5, 3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-
-class _Clip(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.visual = _Tower()
-        self.logit_scale = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.visual(x)
-
-
-def test_script_of_the_weights_document_makes_a_readable_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "checkpoints").mkdir()
-    torch.jit.save(torch.jit.script(_Clip().half()), "ViT-B-16.pt")
-    (script,) = python_blocks("docs/weights.md")
-    exec(script, {})
-    state = read_image_weights("checkpoints/ViT-B-16.pt")
-    assert torch.equal(state["embedding.cls_token"], torch.arange(3.0).reshape(1, 1, 3))
-    assert torch.equal(state["embedding.patch_position"][0, 0], torch.tensor([3.0, 4.0, 5.0]))

@@ -31,7 +31,7 @@ launch_processes() {
     # As torchrun and MMEngine do, without their warnings; raise it to use more cores a process.
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
-    exec "$python" -m torch.distributed.run \
+    exec "$python" "$(dirname "$tool")/torchrun.py" \
         --nnodes="$nodes" --node-rank="${NODE_RANK:-0}" --nproc-per-node="$processes" \
         --master-addr="${MASTER_ADDR:-127.0.0.1}" --master-port="${port:-29500}" \
         "$tool" "$@" --launcher pytorch

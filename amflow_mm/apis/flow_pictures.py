@@ -13,7 +13,7 @@ from PIL import Image
 from amflow_mm.apis.flow_video import VideoFlow
 from amflow_mm.apis.video_reader import VideoFrame, read_frames
 from amflow_mm.datasets.video_writer import write_video
-from amflow_mm.engine.progress import track
+from amflow_mm.progress import track
 from amflow_mm.visualization import SheetRow, clip_scale, colour_bar, contact_sheet, overlay_flow
 from amflow_mm.visualization.flow_overlay import Interpolation
 

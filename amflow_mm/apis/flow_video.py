@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from amflow_mm.apis.frozen_flow import FrozenFlow
 from amflow_mm.apis.video_reader import VideoFrame, probe_video, read_frames
 from amflow_mm.engine.errors import UserError
-from amflow_mm.engine.progress import track
+from amflow_mm.progress import track
 
 DEFAULT_SECONDS = 0.1
 """Time between compared frames; at 25-30 fps neighbours differ by little but coding noise."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from amflow_mm.errors import UnreadableFileError
+
 Row = Mapping[str, np.ndarray]
 
 
@@ -88,11 +90,22 @@ class FeatureStore:
 
     @cached_property
     def _maps(self) -> dict[str, np.memmap]:
-        layout = json.loads((self.folder / "layout.json").read_text())
-        return {
-            name: np.memmap(self.folder / f"{name}.bin", dtype=dtype, mode="r", shape=tuple(shape))
-            for name, (dtype, shape) in layout.items()
-        }
+        path = self.folder / "layout.json"
+        try:
+            layout = json.loads(path.read_text(encoding="utf-8"))
+            return {name: self._open(name, *entry) for name, entry in layout.items()}
+        except (AttributeError, OSError, OverflowError, TypeError, ValueError) as error:
+            raise UnreadableFileError(
+                f"{self.folder} holds no kept features that {path.name} describes rightly "
+                f"({type(error).__name__}: {error}); remove the folder to compute them anew"
+            ) from error
+
+    def _open(self, name: str, dtype: str, shape: list[int]) -> np.memmap:
+        kind = np.dtype(dtype)
+        # Of any other type numpy would take bytes of the file for addresses, or run code of it.
+        if kind.kind not in "biuf" or not name.isidentifier():
+            raise ValueError(f"{name!r} of type {dtype!r} is no array of numbers in the folder")
+        return np.memmap(self.folder / f"{name}.bin", dtype=kind, mode="r", shape=tuple(shape))
 
     def _check_layout(self, index: int, row: Row) -> None:
         expected = {n: (m.dtype.name, m.shape[1:]) for n, m in self._maps.items() if n != "done"}

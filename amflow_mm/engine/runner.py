@@ -1,19 +1,23 @@
 """MMEngine's Runner, with what it gets wrong put right."""
 
 import copy
+import functools
 import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import is_distributed, master_only
+from mmengine.dist import is_distributed, is_main_process, master_only
+from mmengine.fileio import join_path
 from mmengine.model import is_model_wrapper
 from mmengine.optim import _ParamScheduler
 from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
 from amflow_mm.engine.checkpoint import (
+    left_out_names,
     load_strictly,
     read_checkpoint,
     require_file,
@@ -22,9 +26,18 @@ from amflow_mm.engine.checkpoint import (
 )
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.distributed import init_cpu_processes, runs_on_cpu
+from amflow_mm.engine.errors import CheckpointError
+from amflow_mm.engine.frozen_identity import FrozenPart, describe
+from amflow_mm.engine.loops import resumable_loop
+from amflow_mm.engine.partial_gradients import (
+    PARTIAL_GRADIENTS,
+    gather_partial_gradients,
+    restore_partial_gradients,
+)
 from amflow_mm.engine.reproducibility import collect_run_record, write_json
+from amflow_mm.engine.run_state import collect_run_state, store_checkpoint
 from amflow_mm.engine.seeding import IterationSeedHook, build_seeded_dataloader
-from amflow_mm.registry import RUNNERS
+from amflow_mm.registry import HOOKS, RUNNERS
 
 RUN_RECORD = "run.json"
 
@@ -40,6 +53,7 @@ class AMFlowRunner(Runner):
 
     - a misspelt key of the config raises before anything is built;
     - a checkpoint that does not fit raises instead of being loaded in part;
+    - checkpoints are written atomically and may leave out the frozen model (``FrozenPart``);
     - resuming without a checkpoint raises instead of training from scratch, and a resumed run
       repeats the uninterrupted one (``seeding``);
     - several processes train on a machine without a GPU;
@@ -71,6 +85,10 @@ class AMFlowRunner(Runner):
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         return build_seeded_dataloader(dataloader, seed, diff_rank_seed=diff_rank_seed)
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the loop of the training; it goes on after any iteration (``loops``)."""
+        return super().build_train_loop(resumable_loop(loop))
+
     def setup_env(self, env_cfg: dict) -> None:
         """Set up processes; without a GPU they speak over gloo."""
         if self.distributed and not is_distributed() and runs_on_cpu():
@@ -94,8 +112,11 @@ class AMFlowRunner(Runner):
     def register_hooks(
         self, default_hooks: dict | None = None, custom_hooks: list | None = None
     ) -> None:
-        """Register the config's hooks and the one that seeds each iteration."""
-        super().register_hooks(default_hooks, custom_hooks)
+        """Register the config's hooks, our checkpoints by default, and the seed of iterations."""
+        hooks = dict(default_hooks or {})
+        if "checkpoint" not in hooks:
+            hooks["checkpoint"] = HOOKS.build({"type": "AMFlowCheckpointHook", "interval": 1})
+        super().register_hooks(hooks, custom_hooks)
         self.register_hook(IterationSeedHook())
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
@@ -116,6 +137,54 @@ class AMFlowRunner(Runner):
                     f"instead of {', '.join(f'{key}={asked[key]}' for key in changed)}"
                 )
 
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        """Save the run; the hooks decide which weights go in. Every process must take part.
+
+        Args:
+            out_dir: Folder.
+            filename: Name inside it.
+            file_client_args: Not offered; ``backend_args`` is its successor.
+            save_optimizer: Whether to include what the optimiser has gathered.
+            save_param_scheduler: Whether to include the schedules.
+            meta: ``epoch`` and ``iter`` that are done; by default as at the end of an epoch.
+            by_epoch: Whether to save as at the end of an epoch, or of an iteration.
+            backend_args: Storage that holds ``out_dir``, for MMEngine's file back ends.
+
+        Raises:
+            CheckpointError: The disk does not take it; what stood under the name is unharmed.
+        """
+        if file_client_args is not None:
+            raise ValueError("file_client_args is not offered; use backend_args")
+        gradients = None
+        if save_optimizer:
+            gradients = gather_partial_gradients(self.unwrapped_model, self.optim_wrapper)
+        if not is_main_process():
+            return
+        done = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
+        checkpoint = collect_run_state(
+            self,
+            self.unwrapped_model,
+            {**done, **(meta or {})},
+            save_optimizer=save_optimizer,
+            save_param_scheduler=save_param_scheduler,
+        )
+        if gradients:
+            checkpoint[PARTIAL_GRADIENTS] = gradients
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        checkpoint["frozen"] = self.frozen_part.record(checkpoint["state_dict"])
+        path = join_path(out_dir, filename, backend_args=backend_args)
+        store_checkpoint(checkpoint, path, backend_args)
+
     def load_checkpoint(
         self,
         filename: str,
@@ -125,8 +194,10 @@ class AMFlowRunner(Runner):
     ) -> dict[str, Any]:
         """Load weights that fit exactly; returns the checkpoint.
 
+        A checkpoint without the frozen image model is loaded beside the very same one.
+
         Raises:
-            CheckpointError: Keys or shapes differ.
+            CheckpointError: Keys, shapes or the frozen image model differ.
             ValueError: ``strict=False`` was asked for.
         """
         if not strict:
@@ -137,10 +208,42 @@ class AMFlowRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location=map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         weights = strip_wrapper(checkpoint.get("state_dict", checkpoint), revise_keys)
-        load_strictly(self.unwrapped_model, weights, f"checkpoint {filename}")
+        source = f"checkpoint {filename}"
+        left_out = left_out_names(checkpoint, weights)
+        if left_out:
+            self._provide_frozen(checkpoint["frozen"], source)
+            self.frozen_part.require(checkpoint["frozen"], left_out, source)
+        load_strictly(self.unwrapped_model, weights, source, held=left_out)
+        if self._resume and PARTIAL_GRADIENTS in checkpoint:
+            restore_partial_gradients(self.unwrapped_model, checkpoint[PARTIAL_GRADIENTS])
+            self.logger.info(
+                "Resumed the gradients that were being accumulated; MMEngine warns of their loss "
+                "all the same"
+            )
         self._has_loaded = True
-        self.logger.info(f"Loaded checkpoint {filename}")
+        self.logger.info(f"Loaded {source}")
         return checkpoint
+
+    def _provide_frozen(self, recorded: dict[str, Any], source: str) -> None:
+        """Load the frozen image model, unless training has done so; MMEngine's test does not."""
+        if self.frozen_part.is_initialized or self.frozen_part.source is None:
+            return
+        try:
+            self._init_model_weights()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{source} does not hold its frozen backbone {describe(recorded)}, and "
+                f"model.backbone.pretrained={self.frozen_part.source!r} cannot be had: {error}"
+            ) from error
+
+    def _init_model_weights(self) -> None:
+        super()._init_model_weights()
+        self.frozen_part.note_initialized()
+
+    @functools.cached_property
+    def frozen_part(self) -> FrozenPart:
+        """The frozen image model inside the model."""
+        return FrozenPart(self.unwrapped_model)
 
     @property
     def unwrapped_model(self) -> nn.Module:

@@ -11,6 +11,7 @@ A resumed run therefore repeats the uninterrupted one, with any number of data w
 augmentation of a sample does not depend on the number of processes.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from amflow_mm.registry import DATA_SAMPLERS, HOOKS
@@ -86,16 +89,36 @@ class SampleKeySampler(Sampler[SampleKey]):
     """
 
     def __init__(self, dataset: Dataset, sampler: dict, *, seed: int | None = None) -> None:
-        self.sampler = DATA_SAMPLERS.build(sampler, default_args={"dataset": dataset, "seed": seed})
+        self._dataset, self._config = dataset, sampler
+        self.sampler = self._build(seed)
         self.epoch = 0
-        self._dataset_size = len(dataset)
+        self._num_skipped = 0
         self._rank, self._world_size = get_dist_info()
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether one epoch goes on for ever."""
+        return isinstance(self.sampler, InfiniteSampler)
+
+    def skip(self, num_samples: int) -> None:
+        """Leave out the first samples of this rank the next time that the epoch is gone through."""
+        self._num_skipped = num_samples
 
     def __iter__(self) -> Iterator[SampleKey]:
         """Yield keys; the lap counts the draws of all ranks, so it is one in every layout."""
-        for position, index in enumerate(self.sampler):
+        num_skipped, self._num_skipped = self._num_skipped, 0
+        # MMEngine's endless sampler goes on where its last reader stopped reading ahead.
+        sampler = self._build(self.sampler.seed) if self.is_endless else self.sampler
+        return self._keys(sampler, num_skipped)
+
+    def _keys(self, sampler: Sampler[int], num_skipped: int) -> Iterator[SampleKey]:
+        for position, index in itertools.islice(enumerate(sampler), num_skipped, None):
             drawn = position * self._world_size + self._rank
-            yield SampleKey(self.epoch, drawn // self._dataset_size, index)
+            yield SampleKey(self.epoch, drawn // len(self._dataset), index)
+
+    def _build(self, seed: int | None) -> Sampler[int]:
+        default_args = {"dataset": self._dataset, "seed": seed}
+        return DATA_SAMPLERS.build(self._config, default_args=default_args)
 
     def __len__(self) -> int:
         """Samples that this rank draws."""
@@ -128,8 +151,17 @@ class SeededFetch:
         samples = []
         for key in keys:
             with isolated_randomness(mix_seed(self.seed, *key)):
-                samples.append(self.dataset[key.index])
+                sample = self.dataset[key.index]
+            _mark(sample, key.index)
+            samples.append(sample)
         return samples
+
+
+def _mark(sample: Any, index: int) -> None:
+    """Let a sample tell which one it is, for messages about the batch that it is in."""
+    data_sample = sample.get("data_samples") if isinstance(sample, dict) else None
+    if isinstance(data_sample, BaseDataElement):
+        data_sample.set_metainfo({"sample_index": index})
 
 
 def build_seeded_dataloader(dataloader: dict, seed: int, *, diff_rank_seed: bool) -> DataLoader:

@@ -1,18 +1,17 @@
 """Runner, hooks, log: what every experiment shares."""
 
 from mmaction.visualization import ActionVisualizer
-from mmengine.hooks import (
-    CheckpointHook,
-    DistSamplerSeedHook,
-    IterTimerHook,
-    LoggerHook,
-    ParamSchedulerHook,
-)
+from mmengine.hooks import DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
 from amflow_mm.engine import AMFlowRunner
-from amflow_mm.engine.hooks import ParameterReportHook
+from amflow_mm.engine.hooks import (
+    AMFlowCheckpointHook,
+    FiniteLossHook,
+    ParameterReportHook,
+    PreemptionHook,
+)
 
 default_scope = "amflow_mm"
 runner_type = AMFlowRunner
@@ -21,10 +20,14 @@ default_hooks = dict(
     timer=dict(type=IterTimerHook),
     logger=dict(type=LoggerHook, interval=20, ignore_last=False),
     param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=CheckpointHook, interval=1, max_keep_ckpts=3, save_best="acc/top1"),
+    checkpoint=dict(type=AMFlowCheckpointHook, interval=1, max_keep_ckpts=3, save_best="acc/top1"),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-custom_hooks = [dict(type=ParameterReportHook)]
+custom_hooks = [
+    dict(type=ParameterReportHook),
+    dict(type=FiniteLossHook),
+    dict(type=PreemptionHook),
+]
 
 env_cfg = dict(
     cudnn_benchmark=False,

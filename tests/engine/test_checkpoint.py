@@ -1,5 +1,7 @@
 """Checkpoints load in full or not at all, and resuming finds something or raises."""
 
+import os
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -7,6 +9,7 @@ from torch import nn
 
 from amflow_mm.engine.checkpoint import (
     find_checkpoint_to_resume,
+    left_out_names,
     load_strictly,
     read_checkpoint,
     require_file,
@@ -63,6 +66,30 @@ def test_counter_of_old_batch_norms_may_be_missing():
     assert model.weight[0] == 5
 
 
+def test_what_is_held_may_lack_and_stays():
+    model, other = make_model(), make_model()
+    before = model["backbone"].weight.clone()
+    weights = {k: v for k, v in other.state_dict().items() if k != "backbone.weight"}
+    load_strictly(model, weights, "x.pth", held=["backbone.weight"])
+    assert torch.equal(model["backbone"].weight, before)
+    assert torch.equal(model["backbone"].bias, other["backbone"].bias)
+    del weights["cls_head.bias"]
+    with pytest.raises(CheckpointError, match=r"1 missing \(first: cls_head\.bias\);"):
+        load_strictly(model, weights, "x.pth", held=["backbone.weight"])
+
+
+@pytest.mark.parametrize(
+    ("frozen", "expected"),
+    [(None, []), ({"left_out": []}, []), ({"left_out": ["a", "b"]}, ["b"]), ({}, [])],
+)
+def test_left_out_is_what_is_named_and_not_there(frozen, expected):
+    assert left_out_names({"frozen": frozen}, {"a": torch.zeros(1)}) == expected
+
+
+def test_older_checkpoints_leave_nothing_out():
+    assert left_out_names({"state_dict": {}}, {}) == []
+
+
 def test_prefix_of_wrapper_is_stripped():
     weights = {"module.a.module.b": torch.zeros(1), "c": torch.ones(1)}
     assert list(strip_wrapper(weights, [(r"^module\.", "")])) == ["a.module.b", "c"]
@@ -78,13 +105,32 @@ def test_require_file(tmp_path):
     require_file("https://example.org/a.pth", "checkpoint")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint at all"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a checkpoint",
+        b"half a checkpoint",
+        b"\0" * 4096,
+        b"\x80\x02N.",
+        b"PK\x03\x04" * 9,
+    ],
+)
 def test_file_that_is_no_checkpoint_is_one_line(tmp_path, content):
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"x\.pth cannot be read as a checkpoint") as caught:
         read_checkpoint(path)
     assert "\n" not in str(caught.value)
+
+
+def test_file_cut_off_anywhere_is_one_line(tmp_path):
+    torch.save({"state_dict": make_model().state_dict()}, tmp_path / "whole.pth")
+    whole = (tmp_path / "whole.pth").read_bytes()
+    for length in range(1, len(whole), 97):
+        (tmp_path / "x.pth").write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"x\.pth cannot be read as a checkpoint"):
+            read_checkpoint(tmp_path / "x.pth")
 
 
 class Trap:
@@ -105,11 +151,17 @@ def test_tensor_alone_is_no_checkpoint(tmp_path):
         read_checkpoint(tmp_path / "x.pth")
 
 
-def save_run(folder, *, seed=3, name="epoch_1.pth"):
+def save_run(folder, *, seed=3, epoch=1, is_noted=True):
+    """Save epoch by epoch, a minute apart."""
     folder.mkdir(exist_ok=True)
-    torch.save({"meta": {"epoch": 1, "iter": 4, "seed": seed}, "state_dict": {}}, folder / name)
-    (folder / "last_checkpoint").write_text(str(folder / name))
-    return folder / name
+    path, note = folder / f"epoch_{epoch}.pth", folder / "last_checkpoint"
+    meta = {"epoch": epoch, "iter": 4 * epoch, "seed": seed}
+    torch.save({"meta": meta, "state_dict": {}, "optimizer": {}}, path)
+    os.utime(path, (60 * epoch, 60 * epoch))
+    if is_noted:
+        note.write_text(str(path))
+        os.utime(note, (60 * epoch + 1, 60 * epoch + 1))
+    return path
 
 
 def test_newest_checkpoint_is_found_also_in_a_moved_folder(tmp_path):
@@ -117,6 +169,65 @@ def test_newest_checkpoint_is_found_also_in_a_moved_folder(tmp_path):
     assert find_checkpoint_to_resume(tmp_path / "old") == path
     (tmp_path / "old").rename(tmp_path / "new")
     assert find_checkpoint_to_resume(tmp_path / "new") == tmp_path / "new" / "epoch_1.pth"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"  \n", b"\0" * 30, b"\xff\xfe", b"epoch_2.p"])
+def test_newest_readable_checkpoint_takes_the_place_of_a_damaged_note(tmp_path, content):
+    for epoch in (1, 2, 3):
+        save_run(tmp_path, epoch=epoch)
+    (tmp_path / "epoch_3.pth").write_bytes(b"half a checkpoint")
+    # The best one is the newest, but has no state of a run.
+    torch.save({"meta": {"epoch": 3, "iter": 12}, "state_dict": {}}, tmp_path / "best_acc.pth")
+    (tmp_path / "last_checkpoint").unlink()
+    if content is not None:
+        (tmp_path / "last_checkpoint").write_bytes(content)
+    with pytest.warns(
+        UserWarning,
+        match=r"last_checkpoint (is damaged|does not exist|names .*, which does not exist); "
+        r"resuming from .*epoch_2\.pth$",
+    ):
+        assert find_checkpoint_to_resume(tmp_path) == tmp_path / "epoch_2.pth"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"half a checkpoint"])
+def test_newest_readable_checkpoint_takes_the_place_of_a_damaged_one(tmp_path, content):
+    for epoch in (1, 2, 3):
+        save_run(tmp_path, epoch=epoch)
+    (tmp_path / "epoch_3.pth").unlink()
+    if content is not None:
+        (tmp_path / "epoch_3.pth").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"epoch_3\.pth.*; resuming from .*epoch_2\.pth$"):
+        assert find_checkpoint_to_resume(tmp_path) == tmp_path / "epoch_2.pth"
+
+
+def test_checkpoint_of_a_run_killed_before_its_note_is_found(tmp_path):
+    save_run(tmp_path, epoch=1)
+    path = save_run(tmp_path, epoch=2, is_noted=False)
+    with pytest.warns(UserWarning, match=r"names .*epoch_1\.pth, which is older; resuming from"):
+        assert find_checkpoint_to_resume(tmp_path) == path
+
+
+def test_checkpoint_of_an_earlier_longer_run_is_left_alone(tmp_path):
+    save_run(tmp_path, epoch=20, is_noted=False)
+    os.utime(tmp_path / "epoch_20.pth", (30, 30))
+    assert find_checkpoint_to_resume(tmp_path / save_run(tmp_path).parent).name == "epoch_1.pth"
+
+
+def test_checkpoint_written_since_that_got_less_far_is_left_alone(tmp_path):
+    """A copied folder has its files in any order."""
+    for epoch in (1, 2, 3):
+        save_run(tmp_path, epoch=epoch)
+    os.utime(tmp_path / "epoch_2.pth", (1000, 1000))
+    assert find_checkpoint_to_resume(tmp_path).name == "epoch_3.pth"
+
+
+def test_no_readable_checkpoint_is_nothing_to_resume(tmp_path):
+    for epoch in (1, 2):
+        save_run(tmp_path, epoch=epoch).write_bytes(b"half a checkpoint")
+    with pytest.raises(
+        MissingFileError, match=rf"nothing to resume in {tmp_path}: .*epoch_2\.pth cannot be read"
+    ):
+        find_checkpoint_to_resume(tmp_path)
 
 
 def test_nothing_to_resume_names_the_folder(tmp_path):

@@ -1,11 +1,13 @@
 """Randomness depends on seed and place alone."""
 
+import itertools
 import pickle
 import random
 
 import numpy as np
 import pytest
 import torch
+from mmaction.structures import ActionDataSample
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -175,3 +177,41 @@ def test_sampler_that_is_an_object_is_left_alone():
     loader = build_seeded_dataloader(cfg, 3, diff_rank_seed=False)
     assert [index for batch in loader for index in batch[0]] == [3, 1, 2]
     assert not hasattr(loader.dataset, "__getitems__")
+
+
+# ---------------------------------------------------------------- resuming, and who is who
+
+
+@pytest.mark.parametrize("sampler", ["DefaultSampler", "InfiniteSampler"])
+def test_samples_are_left_out_once_and_keep_their_laps(sampler):
+    keys = SampleKeySampler(DrawingDataset(3), {"type": sampler}, seed=1)
+    expected = list(itertools.islice(keys, 7))
+    keys.skip(2)
+    assert list(itertools.islice(keys, 5)) == expected[2:]
+    assert list(itertools.islice(keys, 7)) == expected
+    assert len(keys) == 3
+
+
+def test_only_a_sampler_without_end_is_endless():
+    ends = [
+        SampleKeySampler(DrawingDataset(3), {"type": name}, seed=1).is_endless
+        for name in ("DefaultSampler", "InfiniteSampler")
+    ]
+    assert ends == [False, True]
+
+
+@DATASETS.register_module()
+class LabelledDataset(DrawingDataset):
+    """Samples as MMAction2 packs them."""
+
+    def __getitem__(self, index: int):
+        return {"inputs": torch.zeros(1), "data_samples": ActionDataSample()}
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_packed_samples_tell_which_one_they_are(num_workers):
+    config = make_loader_config(num_workers=num_workers)
+    config["dataset"]["type"] = "LabelledDataset"
+    loader = build_seeded_dataloader(config, 3, diff_rank_seed=False)
+    found = [s.metainfo["sample_index"] for batch in loader for s in batch["data_samples"]]
+    assert found == [key.index for key in loader.sampler]

@@ -130,7 +130,7 @@ def test_the_layouts_differ_where_they_should():
 def test_heads_are_left_out_and_prefixes_do_not_matter(prefix):
     theirs = make_theirs("timm")
     state = {prefix + key: value for key, value in theirs.state_dict().items()}
-    assert conversion.matches(state)
+    assert conversion.KEYS.matches(state)
     with_head = state | {"head.layers.head.weight": torch.zeros(2, C)}
     found, expected = conversion.convert(with_head), conversion.convert(theirs.state_dict())
     assert found.keys() == expected.keys() == make_ours("timm").state_dict().keys()
@@ -138,7 +138,7 @@ def test_heads_are_left_out_and_prefixes_do_not_matter(prefix):
 
 
 def test_another_layout_is_refused():
-    assert not conversion.matches({"visual.class_embedding": torch.zeros(1)})
+    assert not conversion.KEYS.matches({"visual.class_embedding": torch.zeros(1)})
     with pytest.raises(
         ValueError, match=r"1 entries of the checkpoint fit no rule.*'layers\.0\.x'"
     ):

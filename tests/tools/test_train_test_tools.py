@@ -364,6 +364,6 @@ def test_nodes_agree_on_port_and_address(tmp_path):
     train = ROOT / "tools/train.py"
     assert check == f"{train} x.py --amp --dry-run"
     assert launch == (
-        "-m torch.distributed.run --nnodes=2 --node-rank=1 --nproc-per-node=4 "
+        f"{ROOT / 'tools/torchrun.py'} --nnodes=2 --node-rank=1 --nproc-per-node=4 "
         f"--master-addr=node0 --master-port=29500 {train} x.py --amp --launcher pytorch"
     )

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from amflow_mm import __version__
 from amflow_mm.datasets import FeatureStore, FrozenFeatureDataset
-from amflow_mm.engine.progress import ProgressBar
 from amflow_mm.models.peft import trainable_state_dict
+from amflow_mm.progress import ProgressBar
 from amflow_mm.registry import HOOKS
 
 ROUNDS_BETWEEN_BARRIERS = 16
@@ -64,13 +64,7 @@ class FrozenFeatureHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Prepare training and validation."""
-        loader, loop = runner.train_dataloader, runner.train_loop
-        self._prepare(runner, "training", loader.dataset)
-        if isinstance(loader.dataset, FrozenFeatureDataset) and hasattr(
-            loop, "dataloader_iterator"
-        ):
-            # A loop by iterations has begun to read already, so its workers know no features yet.
-            loop.dataloader_iterator = type(loop.dataloader_iterator)(loader)
+        self._prepare(runner, "training", runner.train_dataloader.dataset)
         if runner.val_loop is not None:
             self._prepare(runner, "validation", runner.val_loop.dataloader.dataset)
 

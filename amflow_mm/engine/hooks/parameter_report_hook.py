@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.optim import Optimizer
 
+from amflow_mm.engine.parameter_sizes import measure_parameters
 from amflow_mm.models.peft import parameter_report
 from amflow_mm.registry import HOOKS
 
@@ -33,12 +34,16 @@ def check_optimizer(model: nn.Module, optimizer: Optimizer) -> None:
 
 @HOOKS.register_module()
 class ParameterReportHook(Hook):
-    """Log trainable and total parameters by module, and check the optimiser against them."""
+    """Log trainable and total parameters by module, and check the optimiser against them.
+
+    ``tools/analysis/params.py`` tells the same and more before anything trains.
+    """
 
     priority = "VERY_LOW"
 
     def before_train(self, runner: Runner) -> None:
         """Report once everything is built and loaded."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        runner.logger.info(f"Parameters:\n{parameter_report(model)}")
+        sizes = measure_parameters(model)
+        runner.logger.info(f"Parameters:\n{parameter_report(model)}\n{sizes.short()}")
         check_optimizer(model, runner.optim_wrapper.optimizer)

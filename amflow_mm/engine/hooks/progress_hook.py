@@ -6,7 +6,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from amflow_mm.engine.progress import ProgressBar
+from amflow_mm.progress import ProgressBar
 from amflow_mm.registry import HOOKS
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from mmaction.models.recognizers.base import BaseRecognizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from amflow_mm.models.peft import freeze_except, keep_frozen_in_eval
 from amflow_mm.registry import MODELS
@@ -49,6 +49,13 @@ class AMFlowRecognizer(BaseRecognizer):
             raise ValueError(f"max_testing_views={max_testing_views} must be >= 1 or None")
         self.max_testing_views = max_testing_views
         self.parameter_report = freeze_except(self)
+
+    def init_weights(self) -> None:
+        """Initialise; image weights learn how frames are normalised, and warn if not as theirs."""
+        init_cfg = getattr(self.backbone, "init_cfg", None)
+        if isinstance(init_cfg, dict) and init_cfg.get("type") == "PretrainedImageViT":
+            self.backbone.init_cfg = init_cfg | _normalization(self.data_preprocessor)
+        super().init_weights()
 
     def train(self, mode: bool = True) -> "AMFlowRecognizer":
         """Set the mode of what is trained; the frozen parts stay in evaluation mode."""
@@ -104,6 +111,15 @@ class AMFlowRecognizer(BaseRecognizer):
                 dict(zip(parts, part, strict=True)) for part in zip(*parts.values(), strict=True)
             ]
         return list(views.split(self.max_testing_views))
+
+
+def _normalization(data_preprocessor: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Mean and deviation of each channel; those of raw pixels where it does not normalise."""
+    values = {}
+    for name, default in (("mean", 0.0), ("std", 1.0)):
+        buffer = getattr(data_preprocessor, name, None)
+        values[name] = (default,) * 3 if buffer is None else tuple(buffer.flatten().tolist())
+    return values
 
 
 def _fold_views(inputs: Clips) -> Any:

@@ -29,6 +29,7 @@ def test_report_is_logged_and_the_right_optimiser_passes(model):
     assert ["frozen", "0", "20", "0.00"] in rows
     assert ["head", "42", "42", "100.00"] in rows
     assert ["all", "42", "62", "67.74"] in rows
+    assert lines[0].splitlines()[-1].startswith("42 of 62 parameters are trained (67.74 %); ")
 
 
 def test_frozen_parameter_in_the_optimiser_is_named(model):

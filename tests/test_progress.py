@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from amflow_mm.engine.progress import ProgressBar, format_duration, track
+from amflow_mm.progress import ProgressBar, format_duration, track
 
 
 class Terminal(io.StringIO):
