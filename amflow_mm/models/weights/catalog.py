@@ -92,6 +92,7 @@ def _openai() -> Iterator[ImageWeights]:
 _OPEN_CLIP = replace(
     _OPENAI,
     layout="open_clip",
+    family="open_clip",
     activation="gelu",
     page="https://github.com/mlfoundations/open_clip",
 )
@@ -189,7 +190,7 @@ def _deit() -> Iterator[ImageWeights]:
             license="Apache-2.0",
             layout="timm",
             variant=variant,
-            family="timm",
+            family="mae",
             image_size=image_size,
             num_registers=1 if name.endswith("distilled") else 0,
             page="https://github.com/facebookresearch/deit",
@@ -206,7 +207,7 @@ def _mae() -> Iterator[ImageWeights]:
             license="CC-BY-NC-4.0",
             layout="mae",
             variant=variant,
-            family="timm",
+            family="mae",
             page="https://github.com/facebookresearch/mae",
         )
 

@@ -113,9 +113,13 @@ def _lacking_parts(weights: Mapping[str, Any]) -> list[str]:
 def _family_causes(theirs: Geometry, ours: Geometry) -> list[str]:
     causes = []
     if theirs.is_normed_first != ours.is_normed_first:
-        hint = "set family='clip'" if theirs.is_normed_first else "family='clip' is wrong"
-        causes.append(f"norm before the first block: {hint}")
+        hint = "set" if theirs.is_normed_first else "not"
+        causes.append(f"norm before the first block: {hint} family='clip' or 'open_clip'")
     if theirs.is_scaled != ours.is_scaled:
-        which = "set family='dinov2' or 'dinov2_hf'" if theirs.is_scaled else "set family='timm'"
+        which = (
+            "set family='dinov2' or 'dinov2_hf'"
+            if theirs.is_scaled
+            else "set family='timm' or 'mae'"
+        )
         causes.append(f"LayerScale: {which}")
     return causes

@@ -276,7 +276,10 @@ def test_a_usual_image_that_the_patches_do_not_divide_raises():
 
 @pytest.mark.parametrize(
     ("option", "value", "allowed"),
-    [("family", "mae", "clip, dinov2, dinov2_hf, timm"), ("readout", "mean", "'cls', 'patch'")],
+    [
+        ("family", "swin", "clip, open_clip, dinov2, dinov2_hf, timm, mae"),
+        ("readout", "mean", "'cls', 'patch'"),
+    ],
 )
 def test_unknown_options_raise(option, value, allowed, own_checks_only):
     with pytest.raises(ValueError, match=f"{option}='{value}' must be one of {allowed}"):

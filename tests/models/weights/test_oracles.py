@@ -254,24 +254,31 @@ def test_hugging_face_dinov2_below_a_classifier(tmp_path):
 @pytest.mark.parametrize("patch_size", PATCHES)
 @pytest.mark.parametrize("has_quick_gelu", [False, True])
 @pytest.mark.parametrize("is_custom_text", [False, True])
-def test_open_clip(tmp_path, patch_size, has_quick_gelu, is_custom_text):
+@pytest.mark.parametrize("side", [SIDE, 3, 7])
+def test_open_clip(tmp_path, patch_size, has_quick_gelu, is_custom_text, side):
     import_oracle("open_clip")
-    from open_clip.model import CLIP, CustomTextCLIP
+    from open_clip.model import CLIP, CustomTextCLIP, resize_pos_embed
 
     vision = {"image_size": SIDE * patch_size, "layers": DEPTH, "width": C,
               "head_width": C // HEADS, "patch_size": patch_size, "mlp_ratio": 2}  # fmt: skip
     text = {"context_length": 5, "vocab_size": 11, "width": 16, "heads": 2, "layers": 1}
     options = {"init_logit_bias": -10} if is_custom_text else {}
-    model = (CustomTextCLIP if is_custom_text else CLIP)(
-        8, vision, text, quick_gelu=has_quick_gelu, **options
-    )
-    fixed_init_(model).eval()
+    build = CustomTextCLIP if is_custom_text else CLIP
+    model = fixed_init_(build(8, vision, text, quick_gelu=has_quick_gelu, **options))
     state = {f"module.{name}": value for name, value in model.state_dict().items()}
     torch.save({"epoch": 3, "name": "run", "state_dict": state}, tmp_path / "epoch_3.pt")
     activation = "quick_gelu" if has_quick_gelu else "gelu"
-    ours = make_ours(patch_size, family="clip", activation=activation, variant={"mlp_dim": 2 * C})
+    ours = make_ours(
+        patch_size, family="open_clip", activation=activation, variant={"mlp_dim": 2 * C}
+    )
     load_image_weights(ours, str(tmp_path / "epoch_3.pt"))
-    model.visual.proj = None
-    expected = model.visual(frames_of(patch_size))
-    found = ours(frames_of(patch_size).unsqueeze(2)).features[:, 0]
-    assert_equal_outputs(found, expected)
+    resized = build(
+        8, vision | {"image_size": side * patch_size}, text, quick_gelu=has_quick_gelu, **options
+    ).eval()
+    state = dict(model.state_dict())
+    resize_pos_embed(state, resized)
+    resized.load_state_dict(state)
+    resized.visual.proj = None
+    frames = frames_of(patch_size, side, side)
+    found = ours(frames.unsqueeze(2)).features[:, 0]
+    assert_equal_outputs(found, resized.visual(frames))
