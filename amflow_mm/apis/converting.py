@@ -8,9 +8,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from amflow_mm.engine.errors import UserError
+from amflow_mm.hashing import hash_file
 from amflow_mm.models.weights import CATALOG, ImageWeights, read_source, save_image_weights
 from amflow_mm.models.weights.cache import cache_folder, name_for
-from amflow_mm.models.weights.download import hash_file
 from amflow_mm.models.weights.sources import locate
 
 SHOWN_DIGITS = 12

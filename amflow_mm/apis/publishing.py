@@ -24,8 +24,9 @@ from amflow_mm.engine.frozen_identity import (
     pretrained_source,
 )
 from amflow_mm.engine.migration import CHECKPOINT_FORMAT, Checkpoint
-from amflow_mm.engine.reproducibility import collect_versions, hash_file
+from amflow_mm.engine.reproducibility import collect_versions
 from amflow_mm.engine.safetensors_io import SUFFIX as SAFETENSORS
+from amflow_mm.hashing import hash_file
 from amflow_mm.models.weights import load_image_weights
 from amflow_mm.models.weights.catalog import CATALOG
 from amflow_mm.registry import MODELS

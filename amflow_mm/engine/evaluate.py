@@ -18,7 +18,8 @@ from amflow_mm.engine.class_report import (
 )
 from amflow_mm.engine.errors import UserError
 from amflow_mm.engine.launch import build_runner
-from amflow_mm.engine.reproducibility import collect_run_record, hash_file, write_json
+from amflow_mm.engine.reproducibility import collect_run_record, write_json
+from amflow_mm.hashing import hash_file
 
 RESULT_FILE = "result.json"
 PICKLES = (".pkl", ".pickle")

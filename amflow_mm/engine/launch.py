@@ -166,7 +166,7 @@ def check_before_building(cfg: Config, loaders: Sequence[str]) -> None:
     if cfg.get(loaders[0]) is None:
         raise UserError(f"{cfg.filename} has no {loaders[0]}")
     check_data(cfg, loaders)
-    if "train_dataloader" in loaders:  # a test takes all weights from its checkpoint
+    if "train_dataloader" in loaders:  # a test may find all weights in its checkpoint
         check_weights(cfg)
     if cfg.get("resume"):
         resolve_resume(cfg)

@@ -1,6 +1,5 @@
 """What one must know to repeat a run: versions, seed, commit, command, machine, config."""
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -80,15 +79,6 @@ def collect_run_record(cfg: Config) -> dict[str, Any]:
         "git_commit": find_git_commit(),
         "machine": describe_machine(),
     }
-
-
-def hash_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_json(path: str | Path, content: Any) -> None:

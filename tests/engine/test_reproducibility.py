@@ -1,6 +1,5 @@
 """The record of a run."""
 
-import hashlib
 import json
 import subprocess
 
@@ -13,7 +12,6 @@ from amflow_mm.engine.reproducibility import (
     collect_run_record,
     collect_versions,
     find_git_commit,
-    hash_file,
     write_json,
 )
 
@@ -71,12 +69,6 @@ def test_record_is_json_and_says_what_ran(monkeypatch):
     record = json.loads(json.dumps(collect_run_record(Config({}, filename=None))))
     assert record["command"] == ["train.py", "x.py", "--seed", "1"]
     assert {"config", "time", "versions", "git_commit", "machine"} == set(record) - {"command"}
-
-
-def test_hash_of_a_file(tmp_path):
-    content = bytes(range(256)) * 5000
-    (tmp_path / "x").write_bytes(content)
-    assert hash_file(tmp_path / "x") == hashlib.sha256(content).hexdigest()
 
 
 def test_json_is_whole_or_not_there(tmp_path):

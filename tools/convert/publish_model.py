@@ -13,7 +13,7 @@ from pathlib import Path
 from amflow_mm.apis.publishing import check_output, strip_run_state, write_published
 from amflow_mm.engine.checkpoint import read_checkpoint
 from amflow_mm.engine.errors import one_line_errors
-from amflow_mm.engine.reproducibility import hash_file
+from amflow_mm.hashing import hash_file
 
 
 def parse_args() -> argparse.Namespace:

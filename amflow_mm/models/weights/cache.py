@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from amflow_mm.errors import WeightsError
-from amflow_mm.models.weights.download import by_hand, fetch, hash_file
+from amflow_mm.hashing import hash_file
+from amflow_mm.models.weights.download import by_hand, fetch
 
 CACHE_VARIABLE = "AMFLOW_MM_CACHE"
 MAX_NAME_CHARACTERS = 100

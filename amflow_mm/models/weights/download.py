@@ -1,6 +1,5 @@
 """Files from the network: verified before they get their name, once for all processes of a node."""
 
-import hashlib
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock, Timeout
 
 from amflow_mm.errors import WeightsError
+from amflow_mm.hashing import hash_file
 from amflow_mm.models.weights.transfer import discard, transfer
 
 OFFLINE_VARIABLE = "AMFLOW_MM_OFFLINE"
@@ -67,15 +67,6 @@ def by_hand(url: str, target: Path, sha256: str | None) -> str:
     """Say how to do without this machine's network."""
     checksum = f"SHA-256 {sha256.lower()}" if sha256 else "its source publishes no checksum"
     return f"To place it by hand, download {url} elsewhere and copy it to {target} ({checksum})"
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_address(url: str) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amflow_mm.errors import WeightsError
+from amflow_mm.hashing import hash_file
 from amflow_mm.models.weights import mmpretrain
 from amflow_mm.models.weights.cache import cached, name_for
 from amflow_mm.models.weights.catalog import CATALOG, ImageWeights
-from amflow_mm.models.weights.download import hash_file
 from amflow_mm.models.weights.normalization import Normalization, identify
 
 HF_SCHEME = "hf:"
