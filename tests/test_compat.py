@@ -40,13 +40,23 @@ TRANSFORMERS = {
     "transformers/modeling_utils.py": "",
     "transformers-4.57.0.dist-info/METADATA": "Name: transformers\nVersion: 4.57.0\n",
 }
+HIDE_TRANSFORMERS = """
+    import sys
+    sys.modules["transformers"] = None
+"""
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Write packages, run a script in front of which they stand, and return what it printed."""
+    """Write packages, run a script in front of which they stand, and return what it printed.
+
+    With packages, also with none of them, an installed transformers is hidden: its own remedy
+    would import the stand-ins of others.
+    """
 
     def run_script(script: str, packages: dict[str, str] | None = None) -> str:
+        if packages is not None and "transformers/__init__.py" not in packages:
+            packages = packages | {"sitecustomize.py": HIDE_TRANSFORMERS}
         for name, source in (packages or {}).items():
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +238,7 @@ class TestHistoryInCheckpoints:
             import amflow_mm
             print(set(torch.serialization.get_safe_globals()) == set(before))
         """
-        assert run(script).strip() == "True"
+        assert run(script, {}).strip() == "True"
 
     @pytest.mark.parametrize("module", ["numpy.core", "numpy._core"])
     def test_arrays_of_either_numpy_load(self, module):
