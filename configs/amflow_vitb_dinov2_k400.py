@@ -5,7 +5,7 @@ Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 3 clips x 1 crop.
 Cost:   4,986,262 trainable of 91,564,438 parameters; 231.4 GMACs a view of 8 frames of 224 x 224,
         694.1 a video of 3 views.
 Expect: not run yet.
-Needs:  data (docs/data.md), checkpoints/dinov2_vitb14_pretrain.pth (docs/weights.md).
+Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_dinov2_k400.py 8
 """
 

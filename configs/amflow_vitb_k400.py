@@ -6,7 +6,7 @@ Cost:   4,986,262 trainable of 90,784,150 parameters; 172.5 GMACs a view of 8 fr
         517.5 a video of 3 views.
 Expect: not run yet. Published peers, same image model, 8 frames, top-1: AIM (arXiv:2302.03024)
         83.9; the released model of ST-Adapter (arXiv:2206.13559, its repository's table) 82.2.
-Needs:  data (docs/data.md), checkpoints/ViT-B-16.pt (docs/weights.md).
+Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_k400.py 8
 """
 

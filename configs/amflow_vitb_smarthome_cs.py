@@ -7,7 +7,7 @@ Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 1 clip x 3 crops. The protoco
 Cost:   4,108,063 trainable of 89,905,951 parameters; 149.0 GMACs a view of 8 frames of 224 x 224,
         446.9 a video of 3 views.
 Expect: not run yet.
-Needs:  data (docs/data.md), checkpoints/ViT-B-16.pt (docs/weights.md).
+Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_smarthome_cs.py 8
 """
 

@@ -7,7 +7,7 @@ Cost:   4,812,468 trainable of 90,610,356 parameters; 172.5 GMACs a view of 8 fr
         517.5 a video of 3 views.
 Expect: not run yet. Published peer, same image model, 8 frames, top-1: the released model of
         ST-Adapter (arXiv:2206.13559, its repository's table) 66.9.
-Needs:  data (docs/data.md), checkpoints/ViT-B-16.pt (docs/weights.md), torchvision
+Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md), torchvision
         (requirements/optional.txt).
 Run:    tools/dist_train.sh configs/amflow_vitb_ssv2.py 8
 """

@@ -6,7 +6,7 @@ Cost:   15,481,750 trainable of 318,659,478 parameters; 757.2 GMACs a view of 8 
         224, 2271.7 a video of 3 views.
 Expect: not run yet. Published peer, same image model, 8 frames, top-1: AIM (arXiv:2302.03024)
         86.8.
-Needs:  data (docs/data.md), checkpoints/ViT-L-14.pt (docs/weights.md).
+Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitl_k400.py 8
 """
 

@@ -6,7 +6,7 @@ Recipe: AdamW 3e-4, batch 64, 50 epochs, RandAugment, random erasing, label smoo
 Cost:   15,250,100 trainable of 318,427,828 parameters; 757.2 GMACs a view of 8 frames of 224 x
         224, 2271.7 a video of 3 views.
 Expect: not run yet.
-Needs:  data (docs/data.md), checkpoints/ViT-L-14.pt (docs/weights.md), torchvision
+Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md), torchvision
         (requirements/optional.txt).
 Run:    tools/dist_train.sh configs/amflow_vitl_ssv2.py 8
 """

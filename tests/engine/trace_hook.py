@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,14 @@ class TraceHook(Hook):
             for name in names:
                 to, _, name = name.rpartition("_")
                 process = {"": os.getpid(), "GROUP": -os.getpgrp(), "PARENT": os.getppid()}[to]
+                number = signal.Signals[name]
+                handler = signal.getsignal(number)
                 # By another process: data workers take a signal of their parent for its good-bye.
                 send = ["kill", "-s", name.removeprefix("SIG"), "--", str(process)]
                 subprocess.run(send, check=True, start_new_session=True)
-                if to == "PARENT":
-                    signal.pause()
+                # The hook puts the old handler back as soon as it has heard the signal.
+                while to == "PARENT" and signal.getsignal(number) == handler:
+                    time.sleep(0.01)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -7,8 +7,6 @@ with read_base():
 
 # ImageNet's mean and deviation, times 255.
 model.data_preprocessor.update(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
-model.backbone.update(
-    variant="b14", family="dinov2", pretrained="checkpoints/dinov2_vitb14_pretrain.pth"
-)
+model.backbone.update(variant="b14", family="dinov2", pretrained="dinov2-vitb14")
 model.backbone.adapter.update(bottleneck_dim=192)
 model.cls_head.update(in_channels=768)
