@@ -19,9 +19,9 @@ from amflow_mm.engine.checkpoint_io import write_checkpoint
 from amflow_mm.engine.errors import CheckpointError, UserError
 from amflow_mm.engine.frozen_identity import (
     FrozenPart,
-    describe,
     find_backbone,
     pretrained_source,
+    unavailable,
 )
 from amflow_mm.engine.migration import CHECKPOINT_FORMAT, Checkpoint
 from amflow_mm.engine.reproducibility import collect_versions
@@ -123,10 +123,7 @@ def _provide_frozen(model: nn.Module, recorded: Mapping[str, Any], source: str) 
     try:
         load_image_weights(find_backbone(model)[1], pretrained)
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{source} does not hold its frozen backbone {describe(recorded)}, and "
-            f"model.backbone.pretrained={pretrained!r} cannot be had: {error}"
-        ) from error
+        raise unavailable(recorded, pretrained, source, error) from error
 
 
 def check_output(out: str | Path) -> Path:

@@ -88,6 +88,23 @@ def describe(identity: Mapping[str, Any]) -> str:
     return f"{identity['name']} ({', '.join(facts)}; sha256 {identity['sha256'][:12]})"
 
 
+def unavailable(
+    recorded: Mapping[str, Any], pretrained: str, source: str, reason: Exception
+) -> CheckpointError:
+    """Return the error for a checkpoint whose frozen image model cannot be had.
+
+    Args:
+        recorded: Identity in the checkpoint.
+        pretrained: What should bring the image model.
+        source: The checkpoint, for the message.
+        reason: What went wrong.
+    """
+    return CheckpointError(
+        f"{source} does not hold its frozen backbone {describe(recorded)}, and "
+        f"model.backbone.pretrained={pretrained!r} cannot be had: {reason}"
+    )
+
+
 class FrozenPart:
     """The frozen image model inside a model, hashed again only after it was written to.
 

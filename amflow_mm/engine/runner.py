@@ -26,8 +26,7 @@ from amflow_mm.engine.checkpoint import (
 )
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.distributed import init_cpu_processes, runs_on_cpu
-from amflow_mm.engine.errors import CheckpointError
-from amflow_mm.engine.frozen_identity import FrozenPart, describe
+from amflow_mm.engine.frozen_identity import FrozenPart, unavailable
 from amflow_mm.engine.loops import resumable_loop
 from amflow_mm.engine.partial_gradients import (
     PARTIAL_GRADIENTS,
@@ -231,10 +230,7 @@ class AMFlowRunner(Runner):
         try:
             self._init_model_weights()
         except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{source} does not hold its frozen backbone {describe(recorded)}, and "
-                f"model.backbone.pretrained={self.frozen_part.source!r} cannot be had: {error}"
-            ) from error
+            raise unavailable(recorded, self.frozen_part.source, source, error) from error
 
     def _init_model_weights(self) -> None:
         super()._init_model_weights()

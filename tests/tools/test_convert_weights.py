@@ -1,9 +1,8 @@
 """convert_weights.py: one file out of any source, nothing overwritten, nothing half-written."""
 
+import functools
 import hashlib
 import json
-import runpy
-import sys
 
 import pytest
 import torch
@@ -29,19 +28,9 @@ def source(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call_tool):
     """Run the tool in this process; returns its exit code, output and errors."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    return functools.partial(call_tool, TOOL)
 
 
 def facts_of(path):

@@ -1,8 +1,7 @@
 """get_flops.py: figures that add up, no data, no weights, no traceback."""
 
+import functools
 import json
-import runpy
-import sys
 
 import pytest
 
@@ -14,19 +13,9 @@ PARTS = ["frozen_vit", "am_flow", "aligner", "adapters", "head"]
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call_tool):
     """Run the tool in this process; returns its exit code, output and errors."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    return functools.partial(call_tool, TOOL)
 
 
 @pytest.mark.slow

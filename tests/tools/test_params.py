@@ -1,8 +1,7 @@
 """params.py and its library: figures that agree with get_flops.py, no data, no weights."""
 
+import functools
 import json
-import runpy
-import sys
 
 import pytest
 
@@ -17,19 +16,9 @@ CONFIG = ROOT / "configs/amflow_vits_custom.py"
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call_tool):
     """Run the tool in this process; returns its exit code, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    return functools.partial(call_tool, TOOL)
 
 
 def test_json_has_what_the_table_has_and_adds_up(call, tmp_path):

