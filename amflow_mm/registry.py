@@ -24,13 +24,13 @@ MODEL_WRAPPERS = _child(host.MODEL_WRAPPERS, "mmaction.models", "amflow_mm.model
 WEIGHT_INITIALIZERS = _child(host.WEIGHT_INITIALIZERS, "mmaction.models", "amflow_mm.models")
 
 # Sources of samples: videos, frames, cached tokens.
-DATASETS = _child(host.DATASETS, "mmaction.datasets", "amflow_mm.datasets")
+DATASETS = _child(host.DATASETS, "amflow_mm.datasets.registered")
 # Order in which samples are drawn.
-DATA_SAMPLERS = _child(host.DATA_SAMPLERS, "mmaction.datasets", "amflow_mm.engine")
+DATA_SAMPLERS = _child(host.DATA_SAMPLERS, "amflow_mm.datasets.registered", "amflow_mm.engine")
 # Steps of a pipeline: decoding, sampling, augmentation, packing.
-TRANSFORMS = _child(host.TRANSFORMS, "mmaction.datasets", "amflow_mm.datasets")
+TRANSFORMS = _child(host.TRANSFORMS, "amflow_mm.datasets.registered")
 # Functions named by a config, such as `collate_fn`.
-FUNCTIONS = _child(host.FUNCTION)
+FUNCTIONS = _child(host.FUNCTION, "amflow_mm.datasets.registered")
 
 # Scores of predictions.
 METRICS = _child(host.METRICS, "mmaction.evaluation", "amflow_mm.engine")

@@ -43,7 +43,7 @@ model.backbone.update(output="sum")
 model.neck.update(aligner=dict(type=AffineAligner) if camera_moves else None)
 model.cls_head.update(num_classes=num_classes, dropout_ratio=0.5)
 train_dataloader.dataset.update(ann_file=train_list, data_prefix=dict(video=videos))
-train_dataloader.dataset.pipeline[6].update(flip_ratio=flip_ratio)
+train_dataloader.dataset.pipeline[3].update(flip_ratio=flip_ratio)
 train_dataloader.dataset = dict(
     type=FrozenFeatureDataset,
     cache_dir=cache_dir,

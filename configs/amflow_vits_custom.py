@@ -38,7 +38,7 @@ model.neck.update(aligner=dict(type=AffineAligner) if camera_moves else None)
 model.cls_head.update(num_classes=num_classes)
 train_dataloader.update(batch_size=batch_size, num_workers=num_workers)
 train_dataloader.dataset.update(ann_file=train_list, data_prefix=dict(video=videos))
-train_dataloader.dataset.pipeline[6].update(flip_ratio=flip_ratio)
+train_dataloader.dataset.pipeline[3].update(flip_ratio=flip_ratio)
 val_dataloader.update(batch_size=batch_size, num_workers=num_workers)
 val_dataloader.dataset.update(ann_file=val_list, data_prefix=dict(video=videos))
 test_dataloader = val_dataloader

@@ -9,7 +9,12 @@ from amflow_mm.engine.launch import load_config
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs").glob("*.py"))
 NAMES = [path.stem for path in FILES]
-BIG = [name for name in NAMES if name.endswith(("_k400", "_ssv2", "_cs", "_cv1", "_cv2"))]
+PEERS = [name for name in NAMES if name.endswith(("_k400", "_ssv2")) and "amflow" not in name]
+BIG = [
+    name
+    for name in NAMES
+    if name.endswith(("_k400", "_ssv2", "_cs", "_cv1", "_cv2")) and name not in PEERS
+]
 CUSTOM = ["amflow_vits_custom", "amflow_side_vits_custom"]
 
 

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 
 import amflow_mm
-from amflow_mm.models.backbones import AMFlowSideViT, AMFlowViT, ImageViT
+from amflow_mm.models.backbones import (
+    AdaptFormerViT,
+    AIMViT,
+    AMFlowSideViT,
+    AMFlowViT,
+    ImageViT,
+    STAdapterViT,
+)
 from amflow_mm.models.layers import (
     AligningEncoder,
     LSTMUnit,
@@ -108,12 +115,28 @@ def _amflow_vits() -> Arrays:
     )
 
 
+def _peers() -> Arrays:
+    clips, out = _clips(), {}
+    options = {"variant": TINY, "family": "clip", "image_size": 12, "readout": "patch"}
+    both = ("before_attention", "before_mlp")
+    peers = {
+        "aim": AIMViT(**options),
+        "aim_two_temporal": AIMViT(num_temporal_adapters=2, scale=1.0, **options),
+        "st_adapter": STAdapterViT(both, kernel_size=(3, 3, 1), **options),
+        "adaptformer": AdaptFormerViT(bottleneck_dim=8, **options),
+    }
+    for name, peer in peers.items():
+        out[name] = fixed_init_(peer).eval()(clips).features
+    return _arrays(clips=clips, **out)
+
+
 CASES: dict[str, Callable[[], Arrays]] = {
     "attention_map_flow": _flow,
     "temporal_adapter": _adapters,
     "aligning_encoder": _aligning_encoders,
     "image_vit": _image_vits,
     "amflow_vit": _amflow_vits,
+    "peers": _peers,
 }
 
 

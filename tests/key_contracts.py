@@ -10,11 +10,14 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from amflow_mm.models import (
+    AdaptFormerViT,
+    AIMViT,
     AMFlow,
     AMFlowRecognizer,
     AMFlowSideViT,
     AMFlowViT,
     ImageViT,
+    STAdapterViT,
     TemporalMeanHead,
 )
 from amflow_mm.models.peft import trainable_state_dict
@@ -60,6 +63,9 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     **{f"amflow_vit_{unit}": lambda unit=unit: _in_block(unit) for unit in UNITS},
     "side_vit_token": lambda: _side("token"),
     "side_vit_global": lambda: _side("global"),
+    "aim_vit": lambda: AIMViT(num_frames=3, num_temporal_adapters=2, **VIT),
+    "st_adapter_vit": lambda: STAdapterViT(("before_attention", "before_mlp"), **VIT),
+    "adaptformer_vit": lambda: AdaptFormerViT(bottleneck_dim=6, **VIT),
     "neck_static": AMFlow,
     "neck_affine": lambda: AMFlow(aligner=ENCODER),
     "neck_dense_per_block": lambda: AMFlow(aligner=ENCODER | {"warp": "dense"}, aligner_layers=[1]),

@@ -17,7 +17,7 @@ from amflow_mm.engine.launch import load_config
 from amflow_mm.models.layers import AligningEncoder
 from amflow_mm.models.peft import parameter_report
 from amflow_mm.registry import METRICS, TRANSFORMS
-from tests.config_files import BIG, CUSTOM, NAMES, ROOT, load, path_of, video_dataset
+from tests.config_files import BIG, CUSTOM, NAMES, PEERS, ROOT, load, path_of, video_dataset
 
 REQUIRED = {
     "amflow_vitb_k400", "amflow_vitl_k400", "amflow_vitb_dinov2_k400", "amflow_vitb_ssv2",
@@ -88,7 +88,7 @@ def test_cost_is_what_the_header_says(name):
     assert f"{views.num_views * cost.macs / 1e9:.1f}" == gmacs_of_video
 
 
-@pytest.mark.parametrize("name", BIG + CUSTOM)
+@pytest.mark.parametrize("name", BIG + CUSTOM + PEERS)
 def test_expectation_says_that_nothing_was_measured(name):
     assert re.search(r"^Expect: .*not run yet", header(name), re.MULTILINE)
 

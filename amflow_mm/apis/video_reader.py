@@ -8,13 +8,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 
-from amflow_mm.engine.errors import MissingFileError, UserError
+from amflow_mm.datasets.decoding import UnreadableVideoError
+from amflow_mm.datasets.decoding.errors import unreadable
+from amflow_mm.datasets.decoding.pictures import to_rgb
+from amflow_mm.datasets.decoding.source import make_source, open_container
+from amflow_mm.engine.errors import MissingFileError
 
-
-class UnreadableVideoError(UserError, ValueError):
-    """A file exists, but holds no video that can be decoded."""
+__all__ = ["UnreadableVideoError", "VideoFrame", "VideoInfo", "probe_video", "read_frames"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class VideoFrame:
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
-    """Read the header of a video.
+    """Read the header of a video, in no time also where it is hours long.
 
     Raises:
         MissingFileError: There is no such file.
@@ -54,7 +57,7 @@ def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
         stream = container.streams.video[0]
         fps = stream.average_rate or stream.guessed_rate
         if not fps:
-            raise UnreadableVideoError(f"{path}: the file declares no frame rate")
+            raise unreadable(path, "no_frames", "the file declares no frame rate")
         if stream.duration is not None:
             duration = float(stream.duration * stream.time_base)
         else:
@@ -79,37 +82,32 @@ def read_frames(
     """
     first_time = None
     count = 0
+    converter = VideoReformatter()
     with _open_video(path) as container:
         stream = container.streams.video[0]
-        size = {"width": stream.codec_context.width, "height": stream.codec_context.height}
+        # Noted once because a stream may change its size on the way.
+        size = (stream.codec_context.height, stream.codec_context.width)
         for frame in _decode(container, path):
             # Bare streams carry no time stamps.
             time = count / float(stream.average_rate) if frame.time is None else frame.time
             first_time = time if first_time is None else first_time
-            # The size is stated again because a stream may change it on the way.
-            image = frame.to_ndarray(format="rgb24", **size)
-            yield VideoFrame(_upright(image, frame.rotation), time - first_time)
+            image = np.ascontiguousarray(to_rgb(frame, converter, size))
+            yield VideoFrame(image, time - first_time)
             count += 1
             if count == num_frames:
                 return
     if not count:
-        raise UnreadableVideoError(f"{path}: not one frame can be decoded; is the file damaged?")
+        detail = "not one frame can be decoded; is the file damaged?"
+        raise unreadable(path, "no_frames", detail)
 
 
 def _open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
     if not Path(path).is_file():
         raise MissingFileError(f"{path}: there is no such video file")
-    try:
-        # Old AVI files carry titles in unknown encodings, which are not worth an error.
-        container = av.open(os.fspath(path), metadata_errors="ignore")
-    except av.error.FFmpegError as error:
-        reason = error.strerror
-        raise UnreadableVideoError(f"{path}: cannot be read as a video ({reason})") from error
-    streams = container.streams.video
-    if not streams or streams[0].codec_context is None:
+    container = open_container(make_source(path))
+    if container.streams.video[0].codec_context is None:
         container.close()
-        lack = "no decoder for its video stream" if streams else "no video stream in the file"
-        raise UnreadableVideoError(f"{path}: there is {lack}")
+        raise unreadable(path, "no_decoder", "there is no decoder for its video stream")
     return container
 
 
@@ -127,15 +125,8 @@ def _decode(
                 continue
             yield from frames
     except av.error.FFmpegError as error:
-        raise UnreadableVideoError(f"{path}: decoding failed ({error.strerror})") from error
+        raise unreadable(path, "corrupt", f"decoding failed ({error.strerror})") from error
     if damaged:
         warnings.warn(
             f"{path}: {damaged} damaged packets were skipped; frames are missing", stacklevel=3
         )
-
-
-def _upright(
-    image: UInt8[np.ndarray, "rows columns 3"], rotation: int
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Apply the rotation, in degrees counter-clockwise, that telephones store as metadata."""
-    return np.ascontiguousarray(np.rot90(image, k=round(rotation / 90)))

@@ -1,7 +1,7 @@
 """Writer of small H.264 mp4 files: deterministic, atomic, cheap to read at random."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,12 @@ ENCODER_OPTIONS = {
 
 
 def write_video(
-    path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], fps: int | float
+    path: str | os.PathLike[str],
+    frames: Iterable[NDArray[np.uint8]],
+    fps: int | float,
+    *,
+    gop_size: int = GOP_SIZE,
+    encoder_options: Mapping[str, str] | None = None,
 ) -> None:
     """Encode RGB frames as H.264 (yuv420p) in an mp4 file.
 
@@ -41,22 +46,34 @@ def write_video(
         frames: uint8 `[height width 3]` each, RGB; all of one size, height and width even. An
             array `[T height width 3]` is a series of such frames.
         fps: frames per second, positive.
+        gop_size: frames from a key frame to the next, at most; scene cuts bring further ones.
+        encoder_options: of libx264, over those of ``ENCODER_OPTIONS``; ``{"bf": "2"}`` brings
+            B-frames, ``{"sc_threshold": "0"}`` keeps key frames at even distances.
     """
     if fps <= 0:
         raise ValueError(f"fps={fps} must be > 0: a video needs a frame rate")
+    if gop_size < 1:
+        raise ValueError(f"gop_size={gop_size} must be >= 1: 1 makes each frame a key frame")
+    options = {**ENCODER_OPTIONS, **(encoder_options or {})}
     with atomic_path(path) as partial:
-        _encode(partial, _checked(frames), fps)
+        _encode(partial, _checked(frames), fps, gop_size, options)
 
 
-def _encode(path: Path, frames: Iterator[NDArray[np.uint8]], fps: int | float) -> None:
+def _encode(
+    path: Path,
+    frames: Iterator[NDArray[np.uint8]],
+    fps: int | float,
+    gop_size: int,
+    options: dict[str, str],
+) -> None:
     first = next(frames)
     with av.open(path, mode="w", format="mp4") as container:
         stream = container.add_stream(
-            "libx264", rate=Fraction(fps).limit_denominator(1001), options=dict(ENCODER_OPTIONS)
+            "libx264", rate=Fraction(fps).limit_denominator(1001), options=options
         )
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
-        stream.gop_size = GOP_SIZE
+        stream.gop_size = gop_size
         for frame in chain([first], frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture))

@@ -4,6 +4,7 @@ from amflow_mm.engine.class_report import PredictionCollector
 from amflow_mm.engine.config_check import ConfigError, check_config
 from amflow_mm.engine.errors import UserError
 from amflow_mm.engine.hooks import FlowStatisticsHook, ParameterReportHook, ProgressHook
+from amflow_mm.engine.metrics import VideoAccuracy
 from amflow_mm.engine.optim import AutocastOptimWrapper, TrainableOptimWrapperConstructor
 from amflow_mm.engine.runner import AMFlowRunner
 
@@ -17,5 +18,6 @@ __all__ = [
     "ProgressHook",
     "TrainableOptimWrapperConstructor",
     "UserError",
+    "VideoAccuracy",
     "check_config",
 ]

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from mmengine.evaluator import BaseMetric
 
+from amflow_mm.datasets.skip_ledger import SKIPPED
+from amflow_mm.errors import UserError
 from amflow_mm.registry import METRICS
 
 TOP_K = 5
@@ -20,10 +22,12 @@ class Predictions:
     Args:
         scores: One row per clip, one column per class.
         labels: True classes.
+        is_left_out: Whether another video stood in for one that cannot be read.
     """
 
     scores: Float[np.ndarray, "M K"]
     labels: Int[np.ndarray, " M"]
+    is_left_out: Bool[np.ndarray, " M"]
 
 
 @METRICS.register_module()
@@ -40,7 +44,7 @@ class PredictionCollector(BaseMetric):
         self.predictions: Predictions | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Take the score and the label of each sample."""
+        """Take score and label of each sample, and whether it is to be left out."""
         del data_batch
         for sample in data_samples:
             scores = sample["pred_score"].float().cpu().numpy()
@@ -49,12 +53,12 @@ class PredictionCollector(BaseMetric):
                     f"pred_score has shape {scores.shape}, a row for each view; set "
                     "model.cls_head.average_clips to 'prob' or 'score'"
                 )
-            self.results.append((scores, int(sample["gt_label"].item())))
+            self.results.append((scores, int(sample["gt_label"].item()), SKIPPED in sample))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Store the predictions; the figures are made of them by :func:`build_class_report`."""
-        scores, labels = zip(*results, strict=True)
-        self.predictions = Predictions(np.stack(scores), np.array(labels))
+        scores, labels, is_left_out = zip(*results, strict=True)
+        self.predictions = Predictions(np.stack(scores), np.array(labels), np.array(is_left_out))
         return {}
 
 
@@ -70,6 +74,7 @@ class ClassReport:
         clips: Clips of each class.
         class_accuracy: Share of right clips of each class; NaN where there is no clip.
         confusion: Counts, true classes down, predicted classes across.
+        num_left_out: Clips that are in none of these figures, because they cannot be read.
     """
 
     top1: float
@@ -79,6 +84,7 @@ class ClassReport:
     clips: Int[np.ndarray, " K"]
     class_accuracy: Float[np.ndarray, " K"]
     confusion: Int[np.ndarray, "K K"]
+    num_left_out: int
 
     def __str__(self) -> str:
         """Format the table of classes and the three figures."""
@@ -92,6 +98,9 @@ class ClassReport:
         total = self.clips.sum()
         for name, value in self.figures().items():
             lines.append(f"{name.replace('_', ' '):<{width}}{total:>8}{value:>10.4f}")
+        if self.num_left_out:
+            listed = total + self.num_left_out
+            lines.append(f"{self.num_left_out} of {listed} videos left out: they cannot be read")
         return "\n".join(lines)
 
     def figures(self) -> dict[str, float]:
@@ -122,8 +131,14 @@ def build_class_report(predictions: Predictions, class_names: Sequence[str]) -> 
     Args:
         predictions: Scores and labels.
         class_names: K names, in the order of the labels.
+
+    Raises:
+        UserError: Not one video can be read.
     """
-    scores, labels = predictions.scores, predictions.labels
+    is_kept = ~predictions.is_left_out
+    if not is_kept.any():
+        raise UserError(f"none of the {is_kept.size} videos can be read: there is no accuracy")
+    scores, labels = predictions.scores[is_kept], predictions.labels[is_kept]
     num_classes = scores.shape[1]
     if len(class_names) != num_classes:
         raise ValueError(
@@ -146,4 +161,5 @@ def build_class_report(predictions: Predictions, class_names: Sequence[str]) -> 
         clips=clips,
         class_accuracy=class_accuracy,
         confusion=confusion,
+        num_left_out=int(predictions.is_left_out.sum()),
     )

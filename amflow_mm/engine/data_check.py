@@ -1,24 +1,41 @@
-"""Look at a config's files before anything is built, and say which one is missing.
+"""Look at a config's files before anything is built, and say what is missing or wrong.
 
 Without this a missing list ends in a traceback from a data worker, a label outside the classes in
 an assertion on the GPU, and a video that is not there in the middle of the first epoch.
 """
 
-import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
 
+from amflow_mm.datasets import storage
+from amflow_mm.datasets.annotation_list import (
+    AnnotationError,
+    Classes,
+    LineLayout,
+    ListedClip,
+    Problem,
+    describe_problems,
+    locate,
+    parse_list,
+    read_lines,
+)
+from amflow_mm.datasets.video_list_dataset import VideoListDataset
 from amflow_mm.engine.checkpoint import is_remote, require_file
-from amflow_mm.engine.errors import AnnotationError, MissingFileError
+from amflow_mm.engine.errors import MissingFileError
+from amflow_mm.engine.list_overlap import CheckedList, find_conflicts, find_overlaps
 from amflow_mm.registry import DATASETS
 
 MAX_LOOKUPS = 20_000
 """Listed files that are looked up, evenly over the list: seconds also on a network disk."""
+
+MAX_REMOTE_LOOKUPS = 50
+"""The same for files behind URLs, each a request: enough to notice a wrong bucket or folder."""
 
 FETCHED_SOURCES = ("hf:", "mmpretrain::")
 """Beginnings of ``pretrained`` that are no paths though they may have a suffix."""
@@ -29,22 +46,31 @@ LOCAL_BACKENDS = (None, "disk", "local")
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Check the lists and files of some loaders.
 
+    Warns of videos that are both trained and tested on, and of videos with two labels.
+
     Args:
         cfg: Config; ``data_help`` tells how the data is made, ``model.cls_head.num_classes``
             bounds the labels.
         loaders: Names such as ``train_dataloader``; one that the config lacks is skipped.
 
     Raises:
-        MissingFileError: A list, a folder or a listed file does not exist.
-        AnnotationError: A line of a list cannot be used.
+        MissingFileError: A list, a folder or a listed file does not exist. Of long lists a part
+            is looked up, of files behind URLs a small one.
+        AnnotationError: Lines of a list cannot be used.
+        StorageError: A list behind a URL cannot be read.
     """
     num_classes = (cfg.get("model", {}).get("cls_head") or {}).get("num_classes")
     advice = f"to get it: {cfg.data_help}" if cfg.get("data_help") else None
+    found: dict[str, list[CheckedList]] = {"train": [], "test": []}
     for loader in loaders:
         # Data sets stand inside others that repeat or join them.
         for where, part in _find_dicts(cfg.get(loader) or {}, loader):
             if part.get("ann_file"):
-                _DatasetCheck(part, where, num_classes, advice).run()
+                checked = _DatasetCheck(part, where, num_classes, advice).run()
+                found["train" if loader.startswith("train") else "test"].append(checked)
+    train, test = ({c.name: c for c in lists if c.clips}.values() for lists in found.values())
+    for finding in (*find_conflicts([*train, *test]), *find_overlaps(train, test)):
+        warnings.warn(finding, stacklevel=2)
 
 
 def check_weights(cfg: Config) -> None:
@@ -78,20 +104,6 @@ def _find_dicts(node: Any, where: str) -> Iterator[tuple[str, dict]]:
             yield from _find_dicts(value, f"{where}.{index}")
 
 
-class _LineLayout(NamedTuple):
-    """How MMAction2 lays out a line: path, fields that do not matter here, labels.
-
-    Args:
-        prefix_key: Key of ``data_prefix`` that paths are relative to.
-        num_between: Fields between path and labels.
-        delimiter: What separates fields; None for any blanks.
-    """
-
-    prefix_key: str
-    num_between: int
-    delimiter: str | None
-
-
 @dataclass(frozen=True)
 class _DatasetCheck:
     """The check of one data set with a list.
@@ -110,105 +122,117 @@ class _DatasetCheck:
 
     @property
     def ann_file(self) -> str:
-        return self._join_root(self.dataset["ann_file"])
+        return locate(self.dataset.get("data_root"), self.dataset["ann_file"])
 
-    def run(self) -> None:
-        if is_remote(self.ann_file):
-            return
-        require_file(
-            self.ann_file,
-            "annotation list",
-            named_by=f"{self.where}.ann_file",
-            advice=self.advice,
-        )
+    def run(self) -> CheckedList:
+        """Check list, folders and listed files; returns the list, empty if it is not for us."""
+        nothing = CheckedList(self.ann_file, [])
+        if storage.is_remote(self.ann_file) and not self._reads_urls():
+            return nothing
+        if not storage.exists(self.ann_file):
+            raise self._missing(
+                f"annotation list {self.ann_file} ({self.where}.ann_file) does not exist"
+            )
+        prefixes = self._find_folders()
+        found = self._find_layout()
+        if found is None:
+            return nothing
+        prefix_key, layout = found
+        clips = self._read(layout, prefixes.get(prefix_key, ""))
+        return CheckedList(self.ann_file, clips)
+
+    def _find_folders(self) -> dict[str, str]:
+        """Return where paths begin, after a look whether the local folders are there."""
         prefixes = {
-            key: self._join_root(prefix)
+            key: locate(self.dataset.get("data_root"), prefix)
             for key, prefix in (self.dataset.get("data_prefix") or {}).items()
             if prefix
         }
         for key, folder in prefixes.items():
-            if not is_remote(folder) and not Path(folder).is_dir():
+            # Stores of objects know no folders.
+            if not storage.is_remote(folder) and not storage.is_folder(folder):
                 raise self._missing(
                     f"data folder {folder} ({self.where}.data_prefix.{key}) does not exist"
                 )
-        layout = self._find_layout()
-        if layout is not None:
-            entries = self._read_list(layout)
-            if self._reads_from_disk():
-                self._look_up(entries, prefixes.get(layout.prefix_key, ""))
-
-    def _join_root(self, path: str) -> str:
-        """Join as MMEngine's BaseDataset does: an absolute path stands for itself."""
-        root = self.dataset.get("data_root")
-        return os.path.join(root, path) if root and not is_remote(path) else path
+        return prefixes
 
     def _missing(self, finding: str) -> MissingFileError:
         return MissingFileError(f"{finding}; {self.advice}" if self.advice else finding)
 
-    def _find_layout(self) -> _LineLayout | None:
-        """Tell how the lines are laid out; None if the data set reads its list in its own way."""
+    def _load_data_list(self) -> Any:
+        """Return the function by which the data set reads its list."""
         cls = self.dataset.get("type")
         if isinstance(cls, str):
             cls = DATASETS.get(cls)
-        load_data_list = getattr(cls, "load_data_list", None)
+        return getattr(cls, "load_data_list", None)
+
+    def _reads_urls(self) -> bool:
+        """Tell whether URLs are what ``storage`` takes for one; MMEngine has its own."""
+        return self._load_data_list() is VideoListDataset.load_data_list
+
+    def _find_layout(self) -> tuple[str, LineLayout] | None:
+        """Return the key of the folder that paths begin at, and how the lines are laid out.
+
+        None stands for a data set that reads its list in its own way.
+        """
+        load_data_list = self._load_data_list()
+        delimiter = self.dataset.get("delimiter", " ")
+        many = bool(self.dataset.get("multi_class"))
+        if load_data_list is VideoListDataset.load_data_list:
+            return "video", LineLayout(0, delimiter, has_many_labels=many, is_label_last=True)
         if load_data_list is VideoDataset.load_data_list:
-            return _LineLayout("video", 0, self.dataset.get("delimiter", " "))
+            return "video", LineLayout(0, delimiter, has_many_labels=many)
         if load_data_list is RawframeDataset.load_data_list:
-            return _LineLayout("img", 2 if self.dataset.get("with_offset") else 1, None)
+            between = 2 if self.dataset.get("with_offset") else 1
+            return "img", LineLayout(between, None, has_many_labels=many)
         return None
+
+    def _read(self, layout: LineLayout, prefix: str) -> list[ListedClip]:
+        """Return the clips of a list that has no fault, and whose files exist."""
+        lines = read_lines(self.ann_file)
+        clips, problems = parse_list(lines, layout, prefix=prefix, classes=self._classes())
+        missing, num_looked_up = self._look_up(clips)
+        if problems:
+            problems = sorted(problems + missing)
+            raise AnnotationError(describe_problems(self.ann_file, problems))
+        if missing:
+            separator = "\n  " if len(missing) > 1 else "; "
+            raise self._missing(
+                f"{describe_problems(self.ann_file, missing)}{separator}{len(missing)} of "
+                f"{num_looked_up} listed files looked up are missing"
+            )
+        return clips
+
+    def _classes(self) -> Classes:
+        """Return the tighter one of the bounds that the head and the data set set."""
+        bounds = [
+            Classes(self.num_classes, "model.cls_head.num_classes"),
+            Classes(self.dataset.get("num_classes"), f"{self.where}.num_classes"),
+        ]
+        known = [bound for bound in bounds if bound.count is not None]
+        return min(known, default=bounds[0])
+
+    def _look_up(self, clips: list[ListedClip]) -> tuple[list[Problem], int]:
+        """Look whether the listed files exist, of long lists a part; returns how many it was."""
+        if not self._reads_from_disk():
+            return [], 0
+        remote = [clip for clip in clips if storage.is_remote(clip.path)]
+        local = [clip for clip in clips if not storage.is_remote(clip.path)] if remote else clips
+        looked_up = _spread(local, MAX_LOOKUPS)
+        if self._reads_urls():
+            looked_up += _spread(remote, MAX_REMOTE_LOOKUPS)
+        missing = [
+            Problem(clip.line, f"{storage.hide_secrets(clip.path)} does not exist")
+            for clip in looked_up
+            if not storage.exists(clip.path)
+        ]
+        return missing, len(looked_up)
 
     def _reads_from_disk(self) -> bool:
         steps = _find_dicts(self.dataset.get("pipeline") or [], "pipeline")
         return all(step.get("io_backend") in LOCAL_BACKENDS for _, step in steps)
 
-    def _read_list(self, layout: _LineLayout) -> list[tuple[int, str]]:
-        """Return (line number, path) of every line, after a look at its labels."""
-        entries = []
-        text = Path(self.ann_file).read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), start=1):
-            path, *rest = line.strip().split(layout.delimiter) or [""]
-            labels = rest[layout.num_between :]
-            is_count_right = len(labels) == 1 or (labels and self.dataset.get("multi_class"))
-            if not path or not is_count_right:
-                expected = "folder frames label" if layout.num_between else "path label"
-                raise AnnotationError(
-                    f"{self.ann_file}, line {number}: {line!r} is not {expected!r}; paths with "
-                    "blanks need another delimiter"
-                )
-            for label in labels:
-                self._check_label(label, number)
-            entries.append((number, path))
-        if not entries:
-            raise AnnotationError(f"{self.ann_file} is empty; it needs a line for each clip")
-        return entries
 
-    def _check_label(self, label: str, number: int) -> None:
-        place = f"{self.ann_file}, line {number}"
-        if not label.removeprefix("-").isdecimal():
-            raise AnnotationError(f"{place}: label {label!r} is not a whole number")
-        if self.num_classes is not None and not 0 <= int(label) < self.num_classes:
-            raise AnnotationError(
-                f"{place}: label {label} is not within 0 ... {self.num_classes - 1}; labels start "
-                f"at 0, and model.cls_head.num_classes is {self.num_classes}"
-            )
-
-    def _look_up(self, entries: list[tuple[int, str]], prefix: str) -> None:
-        """Look whether the listed files exist, of long lists a part."""
-        step = -(-len(entries) // MAX_LOOKUPS)
-        looked_up = entries[::step]
-        missing = []
-        for number, path in looked_up:
-            if not os.path.isabs(path) and os.path.normpath(path).split(os.sep)[0] == os.pardir:
-                raise AnnotationError(
-                    f"{self.ann_file}, line {number}: {path} leaves the data folder; write paths "
-                    "relative to data_prefix, or absolute ones"
-                )
-            full = os.path.join(prefix, path)
-            if not is_remote(full) and not os.path.exists(full):
-                missing.append((number, full))
-        if missing:
-            number, full = missing[0]
-            raise self._missing(
-                f"{full} does not exist ({self.ann_file}, line {number}; {len(missing)} of "
-                f"{len(looked_up)} listed files looked up are missing)"
-            )
+def _spread(clips: list[ListedClip], limit: int) -> list[ListedClip]:
+    """Return at most ``limit`` clips, evenly over the list."""
+    return clips[:: max(1, -(-len(clips) // limit))]

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from amflow_mm.datasets.annotation_list import AnnotationError  # noqa: F401
 from amflow_mm.engine.config_check import ConfigError
 from amflow_mm.errors import UserError
 
@@ -13,10 +14,6 @@ EXIT_CODE = 2
 
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that a config or a command line names does not exist."""
-
-
-class AnnotationError(UserError, ValueError):
-    """A line of an annotation list cannot be used."""
 
 
 class CheckpointError(UserError, ValueError):
@@ -33,5 +30,11 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (UserError, ConfigError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {_own_words(error)}\n")
         sys.exit(EXIT_CODE)
+
+
+def _own_words(error: Exception) -> str:
+    """Return the message, of a data worker's error without the traceback that torch puts in."""
+    text, name = str(error), f"{type(error).__module__}.{type(error).__qualname__}: "
+    return text.rpartition(f"\n{name}")[2].rstrip() if text.startswith("Caught ") else text

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
@@ -62,7 +63,7 @@ def evaluate_checkpoint(
         cfg: Config with all flags applied.
         checkpoint: File that must fit the model exactly.
         dump: Where to write the predictions: a pickle of data samples as MMAction2 writes it, or
-            JSON with path, label, prediction and scores of each clip.
+            JSON with path, label, prediction and scores of each clip that can be read.
 
     Returns:
         The result on the main process, None on the others.
@@ -91,6 +92,8 @@ def evaluate_checkpoint(
         "evaluator": {name: float(value) for name, value in metrics.items()},
         "classes": report.rows(),
         "confusion": report.confusion.tolist(),
+        "num_videos": len(predictions.labels),
+        "left_out": _list_left_out(predictions, dataset),
     }
     write_json(path, content | record)
     return EvaluationResult(report, metrics, path)
@@ -126,16 +129,28 @@ def _list_predictions(
     predictions: Predictions, dataset: Dataset, class_names: Sequence[str]
 ) -> dict[str, Any]:
     clips = []
-    for index, (scores, label) in enumerate(
-        zip(predictions.scores, predictions.labels, strict=True)
-    ):
-        info = dataset.get_data_info(index)
+    for index in np.flatnonzero(~predictions.is_left_out):
+        scores = predictions.scores[index]
         clips.append(
             {
-                "path": info.get("filename") or info.get("frame_dir"),
-                "label": int(label),
+                "path": _find_path(dataset, index),
+                "label": int(predictions.labels[index]),
                 "prediction": int(scores.argmax()),
                 "scores": [round(float(score), 6) for score in scores],
             }
         )
-    return {"classes": list(class_names), "clips": clips}
+    return {
+        "classes": list(class_names),
+        "clips": clips,
+        "left_out": _list_left_out(predictions, dataset),
+    }
+
+
+def _list_left_out(predictions: Predictions, dataset: Dataset) -> list[str | None]:
+    """Return the paths of the videos that cannot be read."""
+    return [_find_path(dataset, index) for index in np.flatnonzero(predictions.is_left_out)]
+
+
+def _find_path(dataset: Dataset, index: int) -> str | None:
+    info = dataset.get_data_info(int(index))
+    return info.get("filename") or info.get("frame_dir")

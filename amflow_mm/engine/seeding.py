@@ -12,11 +12,10 @@ augmentation of a sample does not depend on the number of processes.
 """
 
 import itertools
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
@@ -26,6 +25,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from amflow_mm.datasets.randomness import isolated_randomness, seed_generators
 from amflow_mm.registry import DATA_SAMPLERS, HOOKS
 
 
@@ -33,26 +33,6 @@ def mix_seed(*parts: int) -> int:
     """Mix non-negative numbers into one seed of 63 bits, so that near inputs give far seeds."""
     low, high = np.random.SeedSequence(parts).generate_state(2)
     return (int(high) << 31) ^ int(low)
-
-
-def seed_generators(seed: int) -> None:
-    """Seed the generators of Python, numpy and torch on the CPU."""
-    random.seed(seed)
-    np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
-    torch.default_generator.manual_seed(seed)
-
-
-@contextmanager
-def isolated_randomness(seed: int) -> Iterator[None]:
-    """Seed the generators inside the block and put their states back afterwards."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed_generators(seed)
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
 
 
 @HOOKS.register_module()
@@ -179,4 +159,25 @@ def build_seeded_dataloader(dataloader: dict, seed: int, *, diff_rank_seed: bool
     keyed = {**dataloader, "sampler": {"type": SampleKeySampler, "sampler": sampler}}
     loader = Runner.build_dataloader(keyed, seed, diff_rank_seed)
     loader.dataset.__getitems__ = SeededFetch(loader.dataset, seed=seed)
+    loader.worker_init_fn = OneThread(loader.worker_init_fn)
     return loader
+
+
+class OneThread:
+    """Start a data worker with one thread for OpenCV, as torch does for its own.
+
+    MMEngine tells OpenCV in the main process alone. A forked worker inherits that, a spawned one
+    would start as many threads as there are cores, each worker as many.
+
+    Args:
+        init: What the worker does at its start anyway.
+    """
+
+    def __init__(self, init: Callable[[int], None] | None) -> None:
+        self.init = init
+
+    def __call__(self, worker: int) -> None:
+        """Prepare the worker of this number."""
+        cv2.setNumThreads(0)
+        if self.init is not None:
+            self.init(worker)

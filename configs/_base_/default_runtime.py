@@ -11,6 +11,7 @@ from amflow_mm.engine.hooks import (
     FiniteLossHook,
     ParameterReportHook,
     PreemptionHook,
+    SkippedVideosHook,
 )
 
 default_scope = "amflow_mm"
@@ -27,6 +28,7 @@ custom_hooks = [
     dict(type=ParameterReportHook),
     dict(type=FiniteLossHook),
     dict(type=PreemptionHook),
+    dict(type=SkippedVideosHook),
 ]
 
 env_cfg = dict(

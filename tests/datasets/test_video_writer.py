@@ -42,6 +42,35 @@ def test_key_frames_are_close_together(tmp_path, frames):
     assert max(np.diff([*key_frames, len(decoded)])) <= GOP_SIZE
 
 
+@pytest.mark.parametrize("gop_size", [1, 3, 250])
+def test_distance_of_key_frames_can_be_chosen(tmp_path, frames, gop_size):
+    write_video(
+        tmp_path / "clip.mp4",
+        frames,
+        fps=8,
+        gop_size=gop_size,
+        encoder_options={"sc_threshold": "0"},
+    )
+    _, decoded = read_video(tmp_path / "clip.mp4")
+    key_frames = [t for t, frame in enumerate(decoded) if frame.key_frame]
+    assert key_frames == list(range(0, 7, gop_size))
+
+
+def test_encoder_options_stand_over_the_defaults(tmp_path, frames):
+    options = {"bf": "2", "x264-params": "b-adapt=0:asm=0", "crf": "30"}
+    write_video(tmp_path / "b.mp4", frames, fps=8, gop_size=250, encoder_options=options)
+    write_video(tmp_path / "p.mp4", frames, fps=8, gop_size=250)
+    kinds = {
+        name: {
+            av.video.frame.PictureType(frame.pict_type).name
+            for frame in read_video(tmp_path / name)[1]
+        }
+        for name in ("b.mp4", "p.mp4")
+    }
+    assert kinds == {"b.mp4": {"I", "P", "B"}, "p.mp4": {"I", "P"}}
+    assert (tmp_path / "b.mp4").stat().st_size < (tmp_path / "p.mp4").stat().st_size
+
+
 def test_fractional_frame_rate_is_kept(tmp_path, frames):
     write_video(tmp_path / "clip.mp4", frames, fps=30000 / 1001)
     stream, _ = read_video(tmp_path / "clip.mp4")
@@ -138,3 +167,8 @@ def test_frames_must_be_of_one_size(tmp_path, frames):
 def test_frame_rate_must_be_positive(tmp_path, frames):
     with pytest.raises(ValueError, match="fps=0 must be > 0"):
         write_video(tmp_path / "clip.mp4", frames, fps=0)
+
+
+def test_distance_of_key_frames_must_be_positive(tmp_path, frames):
+    with pytest.raises(ValueError, match="gop_size=0 must be >= 1"):
+        write_video(tmp_path / "clip.mp4", frames, fps=8, gop_size=0)

@@ -6,6 +6,7 @@ import torch
 from mmaction.evaluation import AccMetric
 
 from amflow_mm.engine.class_report import PredictionCollector, Predictions, build_class_report
+from amflow_mm.errors import UserError
 
 # Seven clips of four classes; the last class has no clip.
 SCORES = np.array(
@@ -24,8 +25,14 @@ LABELS = np.array([0, 0, 1, 1, 1, 2, 0])
 NAMES = ["left", "right", "up", "down"]
 
 
+def predict(scores, labels, left_out=()):
+    is_left_out = np.zeros(len(labels), dtype=bool)
+    is_left_out[list(left_out)] = True
+    return Predictions(scores, labels, is_left_out)
+
+
 def test_report_counts_by_hand():
-    report = build_class_report(Predictions(SCORES, LABELS), NAMES)
+    report = build_class_report(predict(SCORES, LABELS), NAMES)
     assert report.top1 == pytest.approx(5 / 7)
     assert report.top5 == 1.0
     assert report.mean_class_accuracy == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
@@ -38,13 +45,13 @@ def test_report_counts_by_hand():
 
 def test_top5_looks_at_five_classes():
     scores = np.arange(7, dtype=np.float32)[None].repeat(7, 0)
-    report = build_class_report(Predictions(scores, np.arange(7)), list("abcdefg"))
+    report = build_class_report(predict(scores, np.arange(7)), list("abcdefg"))
     assert report.top5 == pytest.approx(5 / 7)
     assert report.top1 == pytest.approx(1 / 7)
 
 
 def test_table_shows_every_class_and_a_dash_for_one_without_clips():
-    lines = str(build_class_report(Predictions(SCORES, LABELS), NAMES)).splitlines()
+    lines = str(build_class_report(predict(SCORES, LABELS), NAMES)).splitlines()
     assert [line.split() for line in lines[:5]] == [
         ["class", "clips", "accuracy"],
         ["left", "3", "0.6667"],
@@ -56,14 +63,27 @@ def test_table_shows_every_class_and_a_dash_for_one_without_clips():
     assert len({len(line) for line in lines}) == 1
 
 
+def test_clips_left_out_are_in_no_figure():
+    report = build_class_report(predict(SCORES, LABELS, [1, 5]), NAMES)
+    assert report.top1 == pytest.approx(4 / 5)
+    np.testing.assert_array_equal(report.clips, [2, 3, 0, 0])
+    assert report.num_left_out == 2
+    assert str(report).endswith("\n2 of 7 videos left out: they cannot be read")
+
+
+def test_report_of_nothing_is_an_error():
+    with pytest.raises(UserError, match="none of the 7 videos can be read"):
+        build_class_report(predict(SCORES, LABELS, range(7)), NAMES)
+
+
 def test_rows_hold_no_nan():
-    rows = build_class_report(Predictions(SCORES, LABELS), NAMES).rows()
+    rows = build_class_report(predict(SCORES, LABELS), NAMES).rows()
     assert rows[3] == {"class": "down", "clips": 0, "accuracy": None}
 
 
 def test_names_must_match_the_scores():
     with pytest.raises(ValueError, match="3 class names for 4 scores"):
-        build_class_report(Predictions(SCORES, LABELS), NAMES[:3])
+        build_class_report(predict(SCORES, LABELS), NAMES[:3])
 
 
 def make_samples(scores, labels):

@@ -2,13 +2,16 @@
 
 import re
 
+import fsspec
 import pytest
 from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
 
+from amflow_mm.datasets.annotation_list import AnnotationError
+from amflow_mm.datasets.video_list_dataset import VideoListDataset
 from amflow_mm.engine import data_check
 from amflow_mm.engine.data_check import check_data, check_weights
-from amflow_mm.engine.errors import AnnotationError, MissingFileError
+from amflow_mm.engine.errors import MissingFileError
 
 LOADER = "train_dataloader"
 
@@ -44,7 +47,17 @@ def check(cfg):
     check_data(cfg, [LOADER])
 
 
-@pytest.mark.parametrize("type", [VideoDataset, "VideoDataset", "mmaction.datasets.VideoDataset"])
+@pytest.mark.parametrize(
+    "type",
+    [
+        VideoDataset,
+        "VideoDataset",
+        "mmaction.datasets.VideoDataset",
+        VideoListDataset,
+        "VideoListDataset",
+        "amflow_mm.datasets.video_list_dataset.VideoListDataset",
+    ],
+)
 def test_good_data_passes(videos, type):
     check(make_config(videos, type=type))
 
@@ -71,13 +84,23 @@ def test_missing_folder_names_key(videos):
         check(make_config(videos, prefix="elsewhere"))
 
 
-def test_missing_video_names_line_and_count(videos):
+@pytest.mark.parametrize("type", [VideoDataset, VideoListDataset])
+def test_missing_videos_are_named_with_lines_and_counted(videos, type):
     (videos / "videos" / "b.mp4").unlink()
-    (videos / "videos" / "c.mp4").unlink()
     with pytest.raises(
-        MissingFileError, match=r"/b\.mp4 does not exist \(.*train\.txt, line 2; 2 of 3 .*to get it"
+        MissingFileError,
+        match=r"train\.txt, line 2: .*/b\.mp4 does not exist; 1 of 3 listed files .*; to get it: p",
     ):
-        check(make_config(videos))
+        check(make_config(videos, type=type))
+    (videos / "videos" / "c.mp4").unlink()
+    with pytest.raises(MissingFileError) as caught:
+        check(make_config(videos, type=type))
+    assert str(caught.value).splitlines() == [
+        f"2 problems in {videos}/train.txt:",
+        f"  line 2: {videos}/videos/b.mp4 does not exist",
+        f"  line 3: {videos}/videos/c.mp4 does not exist",
+        "  2 of 3 listed files looked up are missing; to get it: python tools/data/make_it.py",
+    ]
 
 
 def test_long_list_is_looked_up_in_part(videos, monkeypatch):
@@ -85,7 +108,7 @@ def test_long_list_is_looked_up_in_part(videos, monkeypatch):
     (videos / "videos" / "b.mp4").unlink()
     check(make_config(videos))  # lines 1 and 3
     (videos / "videos" / "c.mp4").unlink()
-    with pytest.raises(MissingFileError, match="line 3; 1 of 2 listed"):
+    with pytest.raises(MissingFileError, match=r"line 3: .*; 1 of 2 listed"):
         check(make_config(videos))
 
 
@@ -95,20 +118,48 @@ def test_long_list_is_looked_up_in_part(videos, monkeypatch):
         ("", "train.txt is empty"),
         ("a.mp4 0\n\nb.mp4 1\n", "line 2: '' is not 'path label'"),
         ("a.mp4 0\nb.mp4\n", "line 2: 'b.mp4' is not 'path label'"),
-        ("a b.mp4 0\n", "line 1: 'a b.mp4 0' is not 'path label'; paths with blanks"),
         ("a.mp4\t0\n", "line 1"),
         ("a.mp4 zero\n", "line 1: label 'zero' is not a whole number"),
         ("a.mp4 1.0\n", "line 1: label '1.0' is not a whole number"),
         ("a.mp4 0\nb.mp4 3\n", "line 2: label 3 is not within 0 ... 2; .*num_classes is 3"),
         ("a.mp4 -1\n", "line 1: label -1 is not within"),
-        ("../secret.mp4 0\n", "line 1: ../secret.mp4 leaves the data folder"),
-        ("x/../../secret.mp4 0\n", "leaves the data folder"),
+        ("../secret.mp4 0\n", "line 1: path '../secret.mp4' leaves its folder"),
+        ("x/../../secret.mp4 0\n", "leaves its folder"),
     ],
 )
-def test_bad_line_is_named(videos, text, message):
+@pytest.mark.parametrize("type", [VideoDataset, VideoListDataset])
+def test_bad_line_is_named(videos, type, text, message):
     (videos / "train.txt").write_text(text)
     with pytest.raises(AnnotationError, match=message):
+        check(make_config(videos, type=type))
+
+
+def test_blanks_in_paths_are_for_our_data_set_alone(videos):
+    (videos / "videos" / "a b.mp4").touch()
+    (videos / "train.txt").write_text("a b.mp4 0\n")
+    check(make_config(videos, type=VideoListDataset))
+    with pytest.raises(
+        AnnotationError, match=r"line 1: 'a b\.mp4 0' is not 'path label'.*; paths with blanks"
+    ):
         check(make_config(videos))
+
+
+def test_all_that_is_wrong_with_a_list_is_told_together(videos):
+    lines = ["a.mp4 0", "gone.mp4 1", "b.mp4 7", "c.mp4", *["b.mp4 8"] * 9]
+    (videos / "train.txt").write_text("\n".join(lines))
+    with pytest.raises(AnnotationError, match=r"^12 problems in") as caught:
+        check(make_config(videos))
+    shown = str(caught.value).splitlines()
+    assert shown[1] == f"  line 2: {videos}/videos/gone.mp4 does not exist"
+    assert shown[3].startswith("  line 4: 'c.mp4' is not 'path label'")
+    assert (len(shown), shown[-1]) == (12, "  and 2 more")
+
+
+def test_tighter_bound_of_head_and_data_set_holds(videos):
+    cfg = make_config(videos, num_classes=9)
+    cfg[LOADER].dataset.num_classes = 2
+    with pytest.raises(AnnotationError, match=r"dataset\.num_classes is 2"):
+        check(cfg)
 
 
 def test_name_that_only_begins_with_dots_is_inside(videos):
@@ -175,13 +226,83 @@ def test_remote_files_are_not_looked_for(videos):
     check(make_config(videos, pipeline=[{"type": "DecordInit", "io_backend": "petrel"}]))
 
 
-def test_data_sets_inside_wrappers_are_found(videos):
+def make_remote_config(root, names, listed, **options):
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pipe({f"/set/videos/{name}": b"x" for name in names} | {"/set/other": b"x"})
+    files.pipe("/set/train.txt", "".join(f"{name} 0\n" for name in listed).encode())
+    return make_config(
+        root,
+        type=VideoListDataset,
+        ann_file="train.txt",
+        data_root="memory://set",
+        data_prefix={"video": "videos"},
+        **options,
+    )
+
+
+def test_remote_list_and_videos_are_looked_for(videos):
+    check(make_remote_config(videos, ["a b.mp4", "c.mp4"], ["a b.mp4", "c.mp4"]))
+    with pytest.raises(
+        MissingFileError,
+        match=r"^memory://set/train\.txt, line 2: memory://set/videos/c\.mp4 does not exist; 1 of",
+    ):
+        check(make_remote_config(videos, ["a.mp4"], ["a.mp4", "c.mp4"]))
+    cfg = make_remote_config(videos, ["a.mp4"], ["a.mp4"], num_classes=1)
+    cfg[LOADER].dataset.ann_file = "nowhere.txt"
+    with pytest.raises(MissingFileError, match=r"list memory://set/nowhere\.txt .*does not exist"):
+        check(cfg)
+
+
+def test_remote_videos_are_looked_up_in_part(videos, monkeypatch):
+    monkeypatch.setattr(data_check, "MAX_REMOTE_LOOKUPS", 2)
+    names = ["a.mp4", "b.mp4", "c.mp4"]
+    check(make_remote_config(videos, ["a.mp4", "c.mp4"], names))  # lines 1 and 3
+    with pytest.raises(MissingFileError, match="1 of 2 listed files looked up are missing"):
+        check(make_remote_config(videos, ["a.mp4"], names))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda inner: {"type": "ConcatDataset", "datasets": [inner]},
+        lambda inner: {"type": "FrozenFeatureDataset", "dataset": inner},
+    ],
+)
+def test_data_sets_inside_wrappers_are_found(videos, wrap):
     cfg = make_config(videos)
     inner = cfg[LOADER].dataset
     inner.ann_file = "nowhere.txt"
-    cfg[LOADER].dataset = {"type": "ConcatDataset", "datasets": [inner]}
-    with pytest.raises(MissingFileError, match=r"train_dataloader\.dataset\.datasets\.0\.ann_file"):
+    cfg[LOADER].dataset = wrap(inner)
+    with pytest.raises(
+        MissingFileError, match=r"train_dataloader\.dataset\.dataset(s\.0)?\.ann_file"
+    ):
         check(cfg)
+
+
+def test_videos_that_are_trained_and_tested_on_are_told(videos):
+    cfg = make_config(videos)
+    (videos / "val.txt").write_text("x/../c.mp4 2\n" * 2)
+    cfg.val_dataloader = {"dataset": dict(cfg[LOADER].dataset, ann_file=str(videos / "val.txt"))}
+    cfg.test_dataloader = cfg.val_dataloader
+    (videos / "videos/x").mkdir()
+    with pytest.warns(UserWarning, match="accuracy on videos that") as caught:
+        check_data(cfg, [LOADER, "val_dataloader", "test_dataloader"])
+    (warning,) = caught  # lists that are validated and tested on are one
+    assert re.match(
+        r"2 of 2 videos of .*/val\.txt are in .*/train\.txt too, such as .*c\.mp4 \(lines 3 and "
+        r"1\), .*c\.mp4 \(lines 3 and 2\); ",
+        str(warning.message),
+    )
+
+
+def test_videos_with_two_labels_are_told(videos):
+    (videos / "train.txt").write_text("a.mp4 0\nb.mp4 1\n./a.mp4 2\nb.mp4 1\n")
+    with pytest.warns(
+        UserWarning,
+        match=r"train\.txt: .* label: 1, such as .*a\.mp4 \(line 1: 0, line 3: 2\); ",
+    ):
+        check(make_config(videos))
 
 
 def test_loader_that_is_switched_off_is_skipped(videos):

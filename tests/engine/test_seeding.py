@@ -4,6 +4,7 @@ import itertools
 import pickle
 import random
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from amflow_mm.engine.seeding import (
+    OneThread,
     SampleKey,
     SampleKeySampler,
     build_seeded_dataloader,
@@ -215,3 +217,38 @@ def test_packed_samples_tell_which_one_they_are(num_workers):
     loader = build_seeded_dataloader(config, 3, diff_rank_seed=False)
     found = [s.metainfo["sample_index"] for batch in loader for s in batch["data_samples"]]
     assert found == [key.index for key in loader.sampler]
+
+
+# ---------------------------------------------------------------- threads
+
+
+@DATASETS.register_module()
+class ThreadDataset(DrawingDataset):
+    """Samples are the numbers of threads of their process."""
+
+    def __getitem__(self, index: int):
+        return torch.get_num_threads(), cv2.getNumThreads()
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_data_workers_have_one_thread(method):
+    """Also where the process that starts them has more."""
+    config = make_loader_config(num_workers=1)
+    config["dataset"]["type"] = "ThreadDataset"
+    config["multiprocessing_context"] = method
+    threads = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(3), torch.set_num_threads(2)
+    try:
+        loader = build_seeded_dataloader(config, 3, diff_rank_seed=False)
+        found = {pair for batch in loader for pair in zip(*batch, strict=True)}
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (2, 3)
+    finally:
+        cv2.setNumThreads(threads[0]), torch.set_num_threads(threads[1])
+    assert found == {(1, 1)}
+
+
+def test_worker_is_prepared_by_the_run_as_before():
+    numbers = []
+    OneThread(numbers.append)(5)
+    OneThread(None)(6)
+    assert numbers == [5]

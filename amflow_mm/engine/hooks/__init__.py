@@ -8,6 +8,7 @@ from amflow_mm.engine.hooks.frozen_feature_hook import FrozenFeatureHook
 from amflow_mm.engine.hooks.parameter_report_hook import ParameterReportHook
 from amflow_mm.engine.hooks.preemption_hook import PreemptionHook
 from amflow_mm.engine.hooks.progress_hook import ProgressHook
+from amflow_mm.engine.hooks.skipped_videos_hook import SkippedVideosHook
 
 __all__ = [
     "AMFlowCheckpointHook",
@@ -18,4 +19,5 @@ __all__ = [
     "ParameterReportHook",
     "PreemptionHook",
     "ProgressHook",
+    "SkippedVideosHook",
 ]

@@ -171,6 +171,7 @@ class ImageViT(BaseModule):
         drop_path_rate: Stochastic depth of the last block; it grows linearly from zero.
         use_checkpoint: Recompute the blocks in the backward pass to save memory.
         train_norm: Whether the final norm is trained.
+        train_all: Whether everything is trained: full fine-tuning, the opposite of a frozen probe.
     """
 
     def __init__(
@@ -186,6 +187,7 @@ class ImageViT(BaseModule):
         drop_path_rate: float = 0.0,
         use_checkpoint: bool = False,
         train_norm: bool = False,
+        train_all: bool = False,
     ) -> None:
         # The initializer is found by name, so that the backbone need not know file formats.
         init_cfg = pretrained and {"type": "PretrainedImageViT", "source": pretrained}
@@ -202,6 +204,7 @@ class ImageViT(BaseModule):
         self.readout = readout
         self.use_checkpoint = use_checkpoint
         self.train_norm = train_norm
+        self.train_all = train_all
         side = position_side(image_size, self.patch_size, family)
         self.embedding = TokenEmbedding(
             size.embed_dim,
@@ -238,7 +241,9 @@ class ImageViT(BaseModule):
         )
 
     def adapter_params(self) -> list[str]:
-        """Only the final norm, if at all."""
+        """Everything, the final norm, or nothing."""
+        if self.train_all:
+            return [name for name, _ in self.named_parameters()]
         return ["norm.weight", "norm.bias"] if self.train_norm else []
 
     @property

@@ -1,6 +1,11 @@
 """The mathematics, in plain PyTorch: usable without a registry, a config or a runner."""
 
 from amflow_mm.models.layers.adapter import Adapter, MotionBottleneck, TemporalAdapter, zero_linear
+from amflow_mm.models.layers.aim_adapters import (
+    SpatialAdapter,
+    TemporalAttentionAdapter,
+    TemporalPosition,
+)
 from amflow_mm.models.layers.aligning_encoder import AffineAligner, AligningEncoder
 from amflow_mm.models.layers.attention import Attention
 from amflow_mm.models.layers.attention_flow import (
@@ -22,6 +27,7 @@ from amflow_mm.models.layers.layer_scale import LayerScale
 from amflow_mm.models.layers.mlp import Mlp, QuickGELU, SwiGLU, build_activation
 from amflow_mm.models.layers.precision import full_precision
 from amflow_mm.models.layers.side_ladder import FrameRung, TokenRung
+from amflow_mm.models.layers.spatio_temporal_adapter import SpatioTemporalAdapter
 from amflow_mm.models.layers.temporal_units import (
     EncoderLayer,
     LSTMUnit,
@@ -47,9 +53,13 @@ __all__ = [
     "MotionBottleneck",
     "PatchEmbed",
     "QuickGELU",
+    "SpatialAdapter",
+    "SpatioTemporalAdapter",
     "SwiGLU",
     "TCNUnit",
     "TemporalAdapter",
+    "TemporalAttentionAdapter",
+    "TemporalPosition",
     "TemporalUnit",
     "TokenEmbedding",
     "TokenRung",

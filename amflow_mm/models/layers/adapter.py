@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from amflow_mm.models.layers.correspondence import Grid
+from amflow_mm.models.layers.drop_path import DropPath
 from amflow_mm.models.layers.temporal_units import TemporalUnit
 
 FlowAs = Literal["gain", "feature", "both"]
 Pooling = Literal["global", "token"]
+ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
 class Adapter(nn.Module):
@@ -25,13 +27,30 @@ class Adapter(nn.Module):
         embed_dim: Width C.
         bottleneck_dim: Width R.
         scale: Fixed factor s on the output.
+        activation: ``"gelu"`` (AIM) or ``"relu"`` (AdaptFormer).
+        dropout: Fraction of the bottleneck that is dropped in training.
+        drop_prob: Stochastic depth of the adapter alone, per clip; the frozen branch stays.
     """
 
-    def __init__(self, embed_dim: int, bottleneck_dim: int, *, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        embed_dim: int,
+        bottleneck_dim: int,
+        *,
+        scale: float = 1.0,
+        activation: Literal["gelu", "relu"] = "gelu",
+        dropout: float = 0.0,
+        drop_prob: float = 0.0,
+    ) -> None:
         super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation={activation!r} must be one of 'gelu', 'relu'")
         self.down = nn.Linear(embed_dim, bottleneck_dim)
         self.up = zero_linear(bottleneck_dim, embed_dim)
         self.scale = scale
+        self.activate = ACTIVATIONS[activation]()
+        self.dropout = nn.Dropout(dropout)
+        self.drop_path = DropPath(drop_prob)
 
     def adapter_params(self) -> list[str]:
         """Everything here is trained."""
@@ -39,7 +58,8 @@ class Adapter(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C"]:
         """Return what is added to the frozen branch."""
-        return self.scale * self.up(F.gelu(self.down(x)))
+        h = self.dropout(self.activate(self.down(x)))
+        return self.drop_path(self.scale * self.up(h))
 
 
 class MotionBottleneck(nn.Module):

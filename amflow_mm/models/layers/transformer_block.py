@@ -1,8 +1,10 @@
-"""Pre-norm transformer block of the image model, with three optional adapter slots.
+"""Pre-norm transformer block of the image model, with optional adapter slots, in this order.
 
-    before_attention    x + f(x)              before the first norm     (ST-Adapter's place)
-    after_attention     x + a + f(a, w)       on the attention's output (AM Flow's place)
-    beside_mlp          x + MLP(LN x) + f(LN x)                         (AIM's, AdaptFormer's)
+    before_attention    x + f(x)                     before the first norm     (ST-Adapter)
+    over_time           x + f(LN x, attend)          attend: the same attention over T (AIM)
+    after_attention     x + a + f(a, w)              on the attention's output (AM Flow, AIM)
+    before_mlp          x + f(x)                     before the second norm    (ST-Adapter)
+    beside_mlp          x + MLP(LN x) + f(LN x)                                (AIM, AdaptFormer)
 
 Peers are then configurations of one block. With all slots empty it is the image model's block,
 to the bit.
@@ -75,7 +77,9 @@ class TransformerBlock(nn.Module):
         self.ls2 = LayerScale(embed_dim) if layer_scale else nn.Identity()
         self.drop_path = DropPath(drop_prob)
         self.before_attention: nn.Module | None = None
+        self.over_time: nn.Module | None = None
         self.after_attention: nn.Module | None = None
+        self.before_mlp: nn.Module | None = None
         self.beside_mlp: nn.Module | None = None
 
     def forward(
@@ -95,6 +99,8 @@ class TransformerBlock(nn.Module):
         """
         if self.before_attention is not None:
             x = x + self.before_attention(x, grid)
+        if self.over_time is not None:
+            x = x + self.over_time(self.norm1(x), self._attend_over_time)
         num_frames = x.shape[1]
         attended, q, k = self.attn(self.norm1(x).flatten(0, 1))
         attended, q, k = (_unfold_frames(y, num_frames) for y in (attended, q, k))
@@ -106,11 +112,19 @@ class TransformerBlock(nn.Module):
             branch = branch + self.after_attention(attended, w, grid)
         x = x + self.drop_path(branch)
 
+        if self.before_mlp is not None:
+            x = x + self.before_mlp(x, grid)
         normed = self.norm2(x)
         branch = self.ls2(self.mlp(normed))
         if self.beside_mlp is not None:
             branch = branch + self.beside_mlp(normed)
         return x + self.drop_path(branch), w
+
+    def _attend_over_time(self, x: Float[Tensor, "B T N C"]) -> Float[Tensor, "B T N C"]:
+        """Let every token attend to itself in all frames, by the attention of this block."""
+        num_tokens = x.shape[2]
+        attended, _, _ = self.attn(x.transpose(1, 2).flatten(0, 1))
+        return self.ls1(attended).unflatten(0, (-1, num_tokens)).transpose(1, 2)
 
 
 def _unfold_frames(x: Float[Tensor, " F *axes"], num_frames: int) -> Float[Tensor, " B T *axes"]:

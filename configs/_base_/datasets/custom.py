@@ -2,8 +2,6 @@
 
 from mmaction.datasets.transforms import (
     CenterCrop,
-    DecordDecode,
-    DecordInit,
     Flip,
     FormatShape,
     PackActionInputs,
@@ -13,16 +11,23 @@ from mmaction.datasets.transforms import (
 )
 from mmengine.config import read_base
 
+from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
+
 with read_base():
     from .video_lists import *
 
 data_help = "docs/data.md, section Your own videos"
 
 train_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 128)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 128)),
+        ],
+    ),
     dict(type=RandomResizedCrop, area_range=(0.5, 1.0)),
     dict(type=Resize, scale=(112, 112), keep_ratio=False),
     dict(type=Flip, flip_ratio=0.5),
@@ -30,10 +35,15 @@ train_pipeline = [
     dict(type=PackActionInputs),
 ]
 test_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 112)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 112)),
+        ],
+    ),
     dict(type=CenterCrop, crop_size=112),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),

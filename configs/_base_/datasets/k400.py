@@ -2,8 +2,6 @@
 
 from mmaction.datasets.transforms import (
     CenterCrop,
-    DecordDecode,
-    DecordInit,
     Flip,
     FormatShape,
     PackActionInputs,
@@ -13,16 +11,23 @@ from mmaction.datasets.transforms import (
 )
 from mmengine.config import read_base
 
+from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
+
 with read_base():
     from .video_lists import *
 
 data_help = "docs/data.md, section Kinetics-400"
 
 train_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=1),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 256)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=1),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 256)),
+        ],
+    ),
     dict(type=RandomResizedCrop),
     dict(type=Resize, scale=(224, 224), keep_ratio=False),
     dict(type=Flip, flip_ratio=0.5),
@@ -30,19 +35,29 @@ train_pipeline = [
     dict(type=PackActionInputs),
 ]
 val_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=1, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 256)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=1, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 256)),
+        ],
+    ),
     dict(type=CenterCrop, crop_size=224),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),
 ]
 test_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=3, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 256)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=SampleFrames, clip_len=8, frame_interval=16, num_clips=3, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 256)),
+        ],
+    ),
     dict(type=CenterCrop, crop_size=224),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),

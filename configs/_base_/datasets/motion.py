@@ -1,27 +1,26 @@
 """Generated motion clips, 112 x 112, 8 frames of 16, through the frozen model once."""
 
-from mmaction.datasets import VideoDataset
 from mmaction.datasets.transforms import (
-    DecordDecode,
-    DecordInit,
     FormatShape,
     PackActionInputs,
     Resize,
     SampleFrames,
 )
-from mmaction.evaluation import AccMetric
 from mmengine.dataset import DefaultSampler, pseudo_collate
 
 from amflow_mm.datasets import FrozenFeatureDataset
+from amflow_mm.datasets.transforms import VideoDecode, VideoInit
+from amflow_mm.datasets.video_list_dataset import VideoListDataset
+from amflow_mm.engine import VideoAccuracy
 
 data_root = "data/motion"
 data_help = "python tools/data/make_motion_clips.py --out data/motion"
 classes_file = "data/motion/classes.txt"
 
 pipeline = [
-    dict(type=DecordInit, num_threads=1),
+    dict(type=VideoInit),
     dict(type=SampleFrames, clip_len=8, frame_interval=2, num_clips=1, test_mode=True),
-    dict(type=DecordDecode),
+    dict(type=VideoDecode),
     dict(type=Resize, scale=(112, 112), keep_ratio=False),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),
@@ -35,7 +34,7 @@ train_dataloader = dict(
         type=FrozenFeatureDataset,
         cache_dir="data/cache",
         dataset=dict(
-            type=VideoDataset,
+            type=VideoListDataset,
             ann_file="data/motion/train.txt",
             data_prefix=dict(video="data/motion"),
             pipeline=pipeline,
@@ -51,7 +50,7 @@ val_dataloader = dict(
         type=FrozenFeatureDataset,
         cache_dir="data/cache",
         dataset=dict(
-            type=VideoDataset,
+            type=VideoListDataset,
             ann_file="data/motion/val.txt",
             data_prefix=dict(video="data/motion"),
             pipeline=pipeline,
@@ -60,5 +59,5 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type=AccMetric, metric_list=("top_k_accuracy", "mean_class_accuracy"))
+val_evaluator = dict(type=VideoAccuracy, metric_list=("top_k_accuracy", "mean_class_accuracy"))
 test_evaluator = val_evaluator

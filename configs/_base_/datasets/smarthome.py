@@ -6,8 +6,6 @@ Its measure is the mean class accuracy; the other protocols replace the lists.
 
 from mmaction.datasets.transforms import (
     CenterCrop,
-    DecordDecode,
-    DecordInit,
     Flip,
     FormatShape,
     PackActionInputs,
@@ -18,16 +16,23 @@ from mmaction.datasets.transforms import (
 )
 from mmengine.config import read_base
 
+from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
+
 with read_base():
     from .video_lists import *
 
 data_help = "docs/data.md, section Toyota Smarthome"
 
 train_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 256)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 256)),
+        ],
+    ),
     # At least half of the picture: a person is small in it.
     dict(type=RandomResizedCrop, area_range=(0.5, 1.0)),
     dict(type=Resize, scale=(224, 224), keep_ratio=False),
@@ -36,19 +41,29 @@ train_pipeline = [
     dict(type=PackActionInputs),
 ]
 val_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 224)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 224)),
+        ],
+    ),
     dict(type=CenterCrop, crop_size=224),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),
 ]
 test_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 224)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 224)),
+        ],
+    ),
     dict(type=ThreeCrop, crop_size=224),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),

@@ -6,8 +6,6 @@ and draws the same operations for all frames of a clip; magnitude 7 of 10, 4 ope
 
 from mmaction.datasets.transforms import (
     CenterCrop,
-    DecordDecode,
-    DecordInit,
     FormatShape,
     PackActionInputs,
     RandomResizedCrop,
@@ -19,16 +17,23 @@ from mmaction.datasets.transforms import (
 from mmaction.datasets.transforms.processing import RandomErasing  # not among the exports
 from mmengine.config import read_base
 
+from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
+
 with read_base():
     from .video_lists import *
 
 data_help = "docs/data.md, section Something-Something v2"
 
 train_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 256)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 256)),
+        ],
+    ),
     dict(type=TorchVisionWrapper, op="RandAugment", num_ops=4, magnitude=7, num_magnitude_bins=11),
     dict(type=RandomResizedCrop),
     dict(type=Resize, scale=(224, 224), keep_ratio=False),
@@ -37,19 +42,29 @@ train_pipeline = [
     dict(type=PackActionInputs),
 ]
 val_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 224)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 224)),
+        ],
+    ),
     dict(type=CenterCrop, crop_size=224),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),
 ]
 test_pipeline = [
-    dict(type=DecordInit, num_threads=1),
-    dict(type=UniformSample, clip_len=8, test_mode=True),
-    dict(type=DecordDecode),
-    dict(type=Resize, scale=(-1, 224)),
+    dict(
+        type=CachedClip,
+        steps=[
+            dict(type=VideoInit),
+            dict(type=UniformSample, clip_len=8, test_mode=True),
+            dict(type=VideoDecode),
+            dict(type=Resize, scale=(-1, 224)),
+        ],
+    ),
     dict(type=ThreeCrop, crop_size=224),
     dict(type=FormatShape, input_format="NCTHW"),
     dict(type=PackActionInputs),

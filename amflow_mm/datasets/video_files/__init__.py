@@ -1,0 +1,1 @@
+"""Checking and re-encoding of many video files, whatever state they are in."""
