@@ -7,7 +7,7 @@ Recipe: a few hundred clips: AdamW 1e-3, batch 16, 20 epochs.
 Cost:   280,838 trainable of 22,337,030 parameters; 11.5 GMACs a view of 8 frames of 112 x 112,
         11.5 a video of 1 view.
 Expect: depends on the videos; not run yet.
-Needs:  your videos and two lists (docs/data.md, section Your own videos); the image weights come
+Needs:  your videos and two lists (docs/datasets/custom.md); the image weights come
         from the package index on first use.
 Run:    python tools/train.py configs/amflow_side_vits_custom.py
 """

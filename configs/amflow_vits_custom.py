@@ -5,7 +5,7 @@ Recipe: a few hundred clips: AdamW 5e-4, batch 8, 15 epochs.
 Cost:   1,049,094 trainable of 23,104,518 parameters; 12.1 GMACs a view of 8 frames of 112 x 112,
         12.1 a video of 1 view.
 Expect: depends on the videos; not run yet.
-Needs:  your videos and two lists (docs/data.md, section Your own videos); the image weights come
+Needs:  your videos and two lists (docs/datasets/custom.md); the image weights come
         from the package index on first use.
 Run:    python tools/train.py configs/amflow_vits_custom.py
 """

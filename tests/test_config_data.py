@@ -59,7 +59,7 @@ def test_crops_of_the_test_cover_the_whole_width(video):
 
 def test_randaugment_treats_all_frames_of_a_clip_alike():
     pytest.importorskip("torchvision")
-    step = load("amflow_vitb_ssv2").train_dataloader.dataset.pipeline[4]
+    step = load("amflow_vitb_ssv2").train_dataloader.dataset.pipeline[1]
     assert step.op == "RandAugment"
     frame = np.random.default_rng(3).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     changed = 0
@@ -112,23 +112,6 @@ def test_everything_of_the_user_stands_on_top(name, tmp_path):
 
 def python_blocks(document: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-
-
-def test_script_of_the_data_document_writes_usable_lists(tmp_path, monkeypatch):
-    videos = tmp_path / "data" / "custom" / "videos"
-    for name in ("wave", "bow"):
-        (videos / name).mkdir(parents=True)
-        for index in range(7):
-            (videos / name / f"{index}.mp4").touch()
-    monkeypatch.chdir(tmp_path)
-    (script,) = python_blocks("docs/data.md")
-    exec(script, {})
-    train = (tmp_path / "data/custom/train.txt").read_text().splitlines()
-    val = (tmp_path / "data/custom/val.txt").read_text().splitlines()
-    assert val == ["bow/4.mp4 0", "wave/4.mp4 1"]
-    assert len(train) == 12
-    assert not set(train) & set(val)
-    assert (tmp_path / "data/custom/classes.txt").read_text() == "bow\nwave\n"
 
 
 def test_example_of_the_config_readme_works(tmp_path):

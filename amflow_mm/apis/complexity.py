@@ -28,6 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from amflow_mm.datasets.transforms.cached_clip import flat_steps
 from amflow_mm.engine.errors import UserError
 from amflow_mm.models import AMFlowSideViT, ImageViT
 from amflow_mm.models.necks import FlowNeck
@@ -267,8 +268,7 @@ def _pass_blank_frames(pipeline: list[dict], height: int, width: int) -> tuple[i
         "filename": "blank.mp4", "label": 0, "modality": "RGB",
         "total_frames": 1000, "start_index": 0, "avg_fps": 30,
     }  # fmt: skip
-    for step in pipeline:
-        kind = TRANSFORMS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
+    for kind, step in flat_steps(pipeline):
         if kind.__name__.endswith("Decode"):
             blank = np.zeros((height, width, 3), np.uint8)
             results["imgs"] = [blank] * len(results["frame_inds"])

@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmaction.structures import ActionDataSample
 from torch.utils.data import Dataset
 
 from amflow_mm.datasets.feature_store import FeatureStore
+from amflow_mm.datasets.randomness import isolated_randomness
+from amflow_mm.datasets.skip_ledger import SKIPPED
 from amflow_mm.registry import DATASETS
 
 
@@ -23,7 +21,8 @@ class FrozenFeatureDataset(Dataset):
 
     Random steps of the pipeline are drawn ``num_draws`` times for each sample, with seeds that
     depend on the sample and the draw alone; training then picks one of the draws at random.
-    ``FrozenFeatureHook`` computes and attaches the features before the first epoch.
+    ``FrozenFeatureHook`` computes and attaches the features before the first epoch. What stood in
+    for a video that could not be read then (``VideoListDataset``) is told by its sample ever after.
 
     Args:
         dataset: Config of the video dataset, its pipeline included.
@@ -88,7 +87,7 @@ class FrozenFeatureDataset(Dataset):
 
     def draw(self, row: int) -> dict[str, Any]:
         """Run the pipeline for a row with the row's own seed."""
-        with _seeded(row):
+        with isolated_randomness(row):
             return self.videos[row // self.num_draws]
 
     def get_data_info(self, index: int) -> dict[str, Any]:
@@ -108,6 +107,9 @@ class FrozenFeatureDataset(Dataset):
             row += int(torch.randint(self.num_draws, ()))
         arrays = {k: v for store in self._stores for k, v in store.read(row).items()}
         sample = ActionDataSample().set_gt_label(int(arrays.pop("label")))
+        if arrays.pop("is_stand_in"):
+            path = self.get_data_info(index)["filename"]
+            sample.set_metainfo({SKIPPED: {path: "unreadable when its features were computed"}})
         inputs = {name: torch.from_numpy(value) for name, value in arrays.items()}
         return {"inputs": inputs, "data_samples": sample}
 
@@ -121,18 +123,3 @@ def _plain(value: Any) -> Any:
     if callable(value):
         return f"{value.__module__}.{value.__qualname__}"
     return value
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed Python, NumPy and torch inside a block and restore their state after it."""
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state[0])
-        np.random.set_state(state[1])
-        torch.set_rng_state(state[2])

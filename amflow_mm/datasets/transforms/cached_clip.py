@@ -1,7 +1,7 @@
 """A part of the pipeline whose frames are kept on disk."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -142,6 +142,16 @@ class CachedClip(BaseTransform):
     def __repr__(self) -> str:
         steps = ", ".join(map(repr, self.steps))
         return f"CachedClip(steps=[{steps}], folder={self.folder!r}, num_draws={self.num_draws})"
+
+
+def flat_steps(pipeline: Iterable[Mapping[str, Any]]) -> Iterator[tuple[type, Mapping[str, Any]]]:
+    """Yield class and config of each step, in place of a ``CachedClip`` the steps inside it."""
+    for step in pipeline:
+        kind = TRANSFORMS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
+        if issubclass(kind, CachedClip):
+            yield from flat_steps(step["steps"])
+        else:
+            yield kind, step
 
 
 def _difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> Clip:

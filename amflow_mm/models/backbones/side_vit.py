@@ -141,7 +141,7 @@ class AMFlowSideViT(ImageViT):
             "num_heads": self.blocks[0].attn.num_heads,
             "readout": self.readout,
             "layers": self.layers,
-            "form": "tokens on their grid",  # features kept in another form are computed anew
+            "form": "tokens on their grid, stand-ins marked",  # kept in another form: computed anew
         }
 
     def extract_frozen(

@@ -16,7 +16,7 @@ from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
 with read_base():
     from .video_lists import *
 
-data_help = "docs/data.md, section Your own videos"
+data_help = "docs/datasets/custom.md"
 
 train_pipeline = [
     dict(

@@ -16,7 +16,7 @@ from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
 with read_base():
     from .video_lists import *
 
-data_help = "docs/data.md, section Kinetics-400"
+data_help = "docs/datasets/kinetics400.md"
 
 train_pipeline = [
     dict(

@@ -21,7 +21,7 @@ from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
 with read_base():
     from .video_lists import *
 
-data_help = "docs/data.md, section Toyota Smarthome"
+data_help = "docs/datasets/smarthome.md"
 
 train_pipeline = [
     dict(

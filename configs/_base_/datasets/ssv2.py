@@ -22,7 +22,7 @@ from amflow_mm.datasets.transforms import CachedClip, VideoDecode, VideoInit
 with read_base():
     from .video_lists import *
 
-data_help = "docs/data.md, section Something-Something v2"
+data_help = "docs/datasets/ssv2.md"
 
 train_pipeline = [
     dict(
