@@ -61,8 +61,8 @@ def test_command_line_reaches_nested_keys_and_list_items():
             "model.backbone.variant": "ti16",
             "model.backbone.adapter.bottleneck_dim": 7,
             "model.cls_head.in_channels": 192,
-            "train_dataloader.dataset.pipeline.1.clip_len": 16,
-            "test_dataloader.dataset.pipeline.1.num_clips": 5,
+            "train_dataloader.dataset.pipeline.0.steps.1.clip_len": 16,
+            "test_dataloader.dataset.pipeline.0.steps.1.num_clips": 5,
         },
     )
     check_config(cfg)
@@ -70,7 +70,7 @@ def test_command_line_reaches_nested_keys_and_list_items():
     assert model.neck.options["temperature"] == 1.0
     assert model.neck.aligner is None
     assert model.backbone.blocks[11].after_attention.down.weight.shape == (7, 192)
-    assert cfg.train_dataloader.dataset.pipeline[1].clip_len == 16
+    assert cfg.train_dataloader.dataset.pipeline[0].steps[1].clip_len == 16
     assert read_views(cfg).num_views == 5
 
 

@@ -124,7 +124,7 @@ def parse_list(
     clips, problems = [], []
     for number, line in enumerate(lines, start=1):
         try:
-            path, labels = _split(line, layout)
+            path, labels = split_line(line, layout)
             labels = tuple(_parse_label(label, classes) for label in labels)
             clips.append(ListedClip(number, storage.join(prefix, path), labels))
         except ValueError as error:
@@ -147,8 +147,12 @@ def _list_problems(ann_file: str, problems: Sequence[Problem]) -> Iterator[str]:
         yield f"and {len(problems) - MAX_SHOWN} more"
 
 
-def _split(line: str, layout: LineLayout) -> tuple[str, list[str]]:
-    """Return path and labels as they stand in a line."""
+def split_line(line: str, layout: LineLayout) -> tuple[str, list[str]]:
+    """Return path and labels as they stand in a line.
+
+    Raises:
+        ValueError: Path or label lacks, or there are more fields than the layout has.
+    """
     stripped = line.strip()
     if layout.is_label_last and not layout.has_many_labels:
         path, *labels = stripped.rsplit(layout.delimiter, 1) or [""]
@@ -170,9 +174,14 @@ def _form(layout: LineLayout) -> str:
     return f"{form}; paths with blanks need another delimiter"
 
 
-def _parse_label(label: str, classes: Classes) -> int:
+def is_whole_number(label: str) -> bool:
+    """Tell whether a field is what a label has to be."""
     digits = label.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal()):
+    return digits.isascii() and digits.isdecimal()
+
+
+def _parse_label(label: str, classes: Classes) -> int:
+    if not is_whole_number(label):
         raise ValueError(f"label {label!r} is not a whole number")
     number = int(label)
     if classes.count is not None and not 0 <= number < classes.count:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmaction.structures import ActionDataSample
 from torch.utils.data import Dataset
@@ -89,6 +90,15 @@ class FrozenFeatureDataset(Dataset):
         """Run the pipeline for a row with the row's own seed."""
         with isolated_randomness(row):
             return self.videos[row // self.num_draws]
+
+    @staticmethod
+    def annotation(sample: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Return the arrays to be kept of a drawn sample beside its features."""
+        facts = sample["data_samples"]
+        return {
+            "label": facts.gt_label.numpy().reshape(()),
+            "is_stand_in": np.array(SKIPPED in facts.metainfo),
+        }
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return the annotation of a sample."""

@@ -47,12 +47,16 @@ SHARD_PREFIX = "shard+"
 SLOWEST_BYTES_PER_SECOND = 1 << 20
 """The speed below which an upload counts as stuck."""
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[^/]*)?://")
+_SCHEME = re.compile(r"(?:[A-Za-z0-9_.-]+:)?[A-Za-z][A-Za-z0-9_+.-]+(?:::[^/]*)?://")
 _LOCAL_SCHEME = re.compile(r"(?:file|local)://")
 
 
 def is_remote(path: StoredPath) -> bool:
-    """Tell whether a path is a URL of anything but the local disk."""
+    """Tell whether a path is a URL of anything but the local disk.
+
+    Addresses of MMEngine's file back ends count too, also those with a cluster in front
+    (``cluster:s3://bucket/a``), though nothing here can read the latter.
+    """
     text = os.fspath(path)
     return _SCHEME.match(text) is not None and _LOCAL_SCHEME.match(text) is None
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from amflow_mm.datasets.storage import is_remote, local_path
 from amflow_mm.engine.errors import CheckpointError, MissingFileError, UserError
 from amflow_mm.engine.migration import migrate
 from amflow_mm.engine.safetensors_io import SUFFIX, read_safetensors
@@ -37,14 +38,9 @@ def load_local_checkpoint(filename: str, map_location: Any) -> Any:
         MissingFileError: There is no such file.
         UnreadableFileError: The file is damaged or holds more than data.
     """
-    path = Path(filename).expanduser()
+    path = Path(local_path(filename)).expanduser()
     require_file(path, "checkpoint")
     return load_data(path, map_location=map_location or "cpu")
-
-
-def is_remote(path: str | Path) -> bool:
-    """Tell whether a path is for MMEngine's file back ends, which no local check can see."""
-    return "://" in str(path)
 
 
 def require_file(
@@ -53,12 +49,13 @@ def require_file(
     """Raise the one-line error if a local file is missing.
 
     Args:
-        path: The file; remote addresses pass.
+        path: The file, maybe with ``file://`` in front. What is remote passes: it is for MMEngine's
+            file back ends, which no check here can see.
         what: What the file is, for the message.
         named_by: Key of the config that names it.
         advice: What to do about it.
     """
-    if not is_remote(path) and not Path(path).is_file():
+    if not is_remote(path) and not Path(local_path(path)).is_file():
         source = f" ({named_by})" if named_by else ""
         raise MissingFileError(
             f"{what} {path}{source} does not exist" + (f"; {advice}" if advice else "")
@@ -73,13 +70,14 @@ def read_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         CheckpointError: The file is not a checkpoint, holds more than data, or has a newer format.
     """
     require_file(path, "checkpoint")
+    file = local_path(path)
     try:
         if is_remote(path):
-            checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location, logger="silent")
-        elif Path(path).suffix == SUFFIX:
-            checkpoint = read_safetensors(path)
+            checkpoint = CheckpointLoader.load_checkpoint(file, map_location, logger="silent")
+        elif Path(file).suffix == SUFFIX:
+            checkpoint = read_safetensors(file)
         else:
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except CheckpointError:
         raise
     except Exception as error:  # bytes that are no pickle make the unpickler stumble over anything

@@ -25,8 +25,9 @@ from amflow_mm.datasets.annotation_list import (
     parse_list,
     read_lines,
 )
+from amflow_mm.datasets.shards import ShardedVideoDataset, check_index
 from amflow_mm.datasets.video_list_dataset import VideoListDataset
-from amflow_mm.engine.checkpoint import is_remote, require_file
+from amflow_mm.engine.checkpoint import require_file
 from amflow_mm.engine.errors import MissingFileError
 from amflow_mm.engine.list_overlap import CheckedList, find_conflicts, find_overlaps
 from amflow_mm.registry import DATASETS
@@ -57,7 +58,9 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         MissingFileError: A list, a folder or a listed file does not exist. Of long lists a part
             is looked up, of files behind URLs a small one.
         AnnotationError: Lines of a list cannot be used.
-        StorageError: A list behind a URL cannot be read.
+        ShardError: An index of shards is damaged, has a label outside the classes, or a shard is
+            missing.
+        StorageError: A list or an index behind a URL cannot be read.
     """
     num_classes = (cfg.get("model", {}).get("cls_head") or {}).get("num_classes")
     advice = f"to get it: {cfg.data_help}" if cfg.get("data_help") else None
@@ -65,9 +68,11 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     for loader in loaders:
         # Data sets stand inside others that repeat or join them.
         for where, part in _find_dicts(cfg.get(loader) or {}, loader):
+            check = _DatasetCheck(part, where, num_classes, advice)
             if part.get("ann_file"):
-                checked = _DatasetCheck(part, where, num_classes, advice).run()
-                found["train" if loader.startswith("train") else "test"].append(checked)
+                found["train" if loader.startswith("train") else "test"].append(check.run())
+            elif check.reads_shards():
+                check.run_on_shards()
     train, test = ({c.name: c for c in lists if c.clips}.values() for lists in found.values())
     for finding in (*find_conflicts([*train, *test]), *find_overlaps(train, test)):
         warnings.warn(finding, stacklevel=2)
@@ -86,7 +91,7 @@ def check_weights(cfg: Config) -> None:
             # Named weights have no suffix.
             if isinstance(path, str) and Path(path).suffix and not path.startswith(FETCHED_SOURCES):
                 require_file(
-                    path if is_remote(path) else Path(path).expanduser(),
+                    path if storage.is_remote(path) else Path(storage.local_path(path)).expanduser(),
                     "weights file",
                     named_by=f"{where}.{key}",
                     advice="docs/weights.md tells where to get it",
@@ -106,7 +111,7 @@ def _find_dicts(node: Any, where: str) -> Iterator[tuple[str, dict]]:
 
 @dataclass(frozen=True)
 class _DatasetCheck:
-    """The check of one data set with a list.
+    """The check of one data set with a list, or with shards.
 
     Args:
         dataset: Its config.
@@ -141,6 +146,26 @@ class _DatasetCheck:
         clips = self._read(layout, prefixes.get(prefix_key, ""))
         return CheckedList(self.ann_file, clips)
 
+    def reads_shards(self) -> bool:
+        """Tell whether the config is that of a data set of shards."""
+        if not isinstance(self.dataset.get("index"), str):
+            return False
+        cls = self._find_class()
+        return isinstance(cls, type) and issubclass(cls, ShardedVideoDataset)
+
+    def run_on_shards(self) -> None:
+        """Check the index, its labels, and whether all shards are there."""
+        index = self.dataset["index"]
+        if not storage.exists(index):
+            raise self._missing(
+                f"index of shards {storage.hide_secrets(index)} ({self.where}.index) does not exist"
+            )
+        check_index(
+            index,
+            num_classes=self._classes().count,
+            is_multi_class=bool(self.dataset.get("multi_class")),
+        )
+
     def _find_folders(self) -> dict[str, str]:
         """Return where paths begin, after a look whether the local folders are there."""
         prefixes = {
@@ -159,12 +184,13 @@ class _DatasetCheck:
     def _missing(self, finding: str) -> MissingFileError:
         return MissingFileError(f"{finding}; {self.advice}" if self.advice else finding)
 
+    def _find_class(self) -> Any:
+        cls = self.dataset.get("type")
+        return DATASETS.get(cls) if isinstance(cls, str) else cls
+
     def _load_data_list(self) -> Any:
         """Return the function by which the data set reads its list."""
-        cls = self.dataset.get("type")
-        if isinstance(cls, str):
-            cls = DATASETS.get(cls)
-        return getattr(cls, "load_data_list", None)
+        return getattr(self._find_class(), "load_data_list", None)
 
     def _reads_urls(self) -> bool:
         """Tell whether URLs are what ``storage`` takes for one; MMEngine has its own."""

@@ -11,6 +11,8 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from amflow_mm.datasets import FrozenFeatureDataset
+from amflow_mm.datasets.skip_ledger import SKIPPED
+from tests.datasets import broken_videos
 from tests.datasets.array_videos import FLIP, dataset_of, write_videos
 
 NUM = 6
@@ -41,8 +43,8 @@ def fill(dataset, kind="tokens"):
     for row in range(dataset.num_rows):
         sample = dataset.draw(row)
         clip = sample["inputs"].float().numpy()
-        label = sample["data_samples"].gt_label.numpy().reshape(())
-        store.write({row: {kind: clip.mean(axis=(2, 3, 4)), "label": label}})
+        facts = dataset.annotation(sample)
+        store.write({row: {kind: clip.mean(axis=(2, 3, 4)), **facts}})
     return store
 
 
@@ -232,3 +234,15 @@ def test_spawned_workers_read_the_same(make):
 def test_no_draw_raises(make, num_draws):
     with pytest.raises(ValueError, match=f"num_draws={num_draws} must be >= 1"):
         make(num_draws=num_draws)
+
+
+def test_what_stood_in_for_a_broken_video_is_told_ever_after(tmp_path):
+    broken_videos.write_list(tmp_path, {"a.mp4": 0, "bad.mp4": 0, "b.mp4": 1})
+    videos = broken_videos.dataset_config(tmp_path, on_error="skip")
+    dataset = FrozenFeatureDataset(videos, cache_dir=str(tmp_path / "cache"))
+    dataset.attach(fill(dataset))
+    samples = [dataset[index] for index in range(3)]
+    told = [sample["data_samples"].metainfo.get(SKIPPED) for sample in samples]
+    assert told[0] is told[2] is None
+    assert list(told[1]) == [str(tmp_path / "bad.mp4")]
+    assert torch.equal(samples[1]["inputs"]["tokens"], samples[0]["inputs"]["tokens"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 
 from amflow_mm.datasets.decoding.errors import Reason, unreadable
-from amflow_mm.datasets.storage import is_remote, local_path, read_bytes
+from amflow_mm.datasets.storage import hide_secrets, is_remote, local_path, read_bytes
 
 _BOX = struct.Struct(">I4s")
 """Length and name of an MP4 box."""
@@ -23,7 +23,7 @@ class VideoSource:
     """A video: a local path, or the bytes of one that was fetched.
 
     Attributes:
-        name: What messages call it: its path or URL.
+        name: What messages call it: its path, or its URL without secrets.
         content: The bytes; None for a local path.
     """
 
@@ -43,9 +43,9 @@ def make_source(path: str | os.PathLike[str]) -> VideoSource:
         UnreadableVideoError: There is nothing, or it is empty.
     """
     if is_remote(path):
-        name = os.fspath(path)
+        name = hide_secrets(os.fspath(path))
         try:
-            source = VideoSource(name, read_bytes(name))
+            source = VideoSource(name, read_bytes(path))
         except FileNotFoundError as error:
             raise unreadable(name, "missing", "there is no such video file") from error
     else:

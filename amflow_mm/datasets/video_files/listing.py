@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amflow_mm.datasets.annotation_list import LineLayout, is_whole_number, split_line
 from amflow_mm.datasets.atomic_file import atomic_path
 from amflow_mm.errors import UserError
 
@@ -62,13 +63,19 @@ def read_source(
     *,
     root: str | os.PathLike[str] | None = None,
     delimiter: str | None = None,
+    has_many_labels: bool = False,
 ) -> VideoList:
     """Read an annotation list, or look through a folder and those below.
 
+    The label of a line is a whole number behind the last delimiter, so that the path before it may
+    hold delimiters. A line that ends in none is a path alone, as a list of a folder has it.
+
     Args:
-        source: List with a line ``path label …`` for each video, or a folder.
+        source: List with a line ``path label`` for each video, or a folder.
         root: Folder that the paths of a list are relative to; the list's own by default.
-        delimiter: What ends the path in a line; blanks by default.
+        delimiter: What separates path and label; blanks by default.
+        has_many_labels: Whether a line may have several labels; the first delimiter then ends the
+            path.
 
     Raises:
         VideoListError: It is missing, empty or no text.
@@ -80,7 +87,10 @@ def read_source(
         root = Path(root) if root is not None else source.parent
         if not root.is_dir():
             raise VideoListError(f"{root} does not exist; give the folder of {source}'s videos")
-        found = VideoList(source, root, tuple(_read_lines(source, root, delimiter)))
+        layout = LineLayout(
+            delimiter=delimiter, has_many_labels=has_many_labels, is_label_last=True
+        )
+        found = VideoList(source, root, tuple(_read_lines(source, root, layout)))
     else:
         raise VideoListError(f"{source} does not exist; give an annotation list or a folder")
     if not found.videos:
@@ -104,7 +114,12 @@ def read_lists_of_config(cfg: Mapping[str, Any]) -> list[VideoList]:
         source, root = os.path.join(base, part["ann_file"]), os.path.join(base, prefix) or "."
         key = os.path.realpath(source), os.path.realpath(root)
         if key not in lists:
-            lists[key] = read_source(source, root=root, delimiter=part.get("delimiter"))
+            lists[key] = read_source(
+                source,
+                root=root,
+                delimiter=part.get("delimiter"),
+                has_many_labels=bool(part.get("multi_class")),
+            )
     if not lists:
         raise VideoListError(
             "the config's loaders name no list of videos (ann_file with data_prefix.video); give "
@@ -133,15 +148,23 @@ def _walk(folder: Path) -> Iterator[ListedVideo]:
                 yield ListedVideo(path.relative_to(folder).as_posix(), path)
 
 
-def _read_lines(source: Path, root: Path, delimiter: str | None) -> Iterator[ListedVideo]:
+def _read_lines(source: Path, root: Path, layout: LineLayout) -> Iterator[ListedVideo]:
     for number, line in enumerate(source.read_bytes().splitlines(keepends=True), start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError as error:
             raise VideoListError(f"{source}, line {number}: not UTF-8 text ({error})") from error
         if text:
-            name = text.split(delimiter)[0]
+            name = _find_path(text, layout)
             yield ListedVideo(name, root / name, line)
+
+
+def _find_path(text: str, layout: LineLayout) -> str:
+    try:
+        path, labels = split_line(text, layout)
+    except ValueError:  # one field
+        return text
+    return path if all(map(is_whole_number, labels)) else text
 
 
 def _find_dicts(node: Any) -> Iterator[Mapping[str, Any]]:

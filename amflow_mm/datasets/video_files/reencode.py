@@ -243,6 +243,7 @@ def write_new_list(
     for video in videos.videos:
         if done.results[video.path].status != "failed":
             name = done.targets[video.path].relative_to(folder).as_posix()
+            # A line begins with its path.
             lines.append(video.line.replace(video.name.encode(), name.encode(), 1))
     write_lines(path, lines)
     return len(lines), len(videos.videos) - len(lines)

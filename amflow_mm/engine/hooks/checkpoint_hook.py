@@ -9,7 +9,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from amflow_mm.engine.checkpoint import LAST_CHECKPOINT, is_remote
+from amflow_mm.datasets.storage import is_remote
+from amflow_mm.engine.checkpoint import LAST_CHECKPOINT
 from amflow_mm.engine.checkpoint_io import remove_unfinished, write_text
 from amflow_mm.engine.frozen_identity import frozen_tensors
 from amflow_mm.engine.runner import AMFlowRunner

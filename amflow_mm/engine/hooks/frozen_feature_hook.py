@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from amflow_mm import __version__
 from amflow_mm.datasets import FeatureStore, FrozenFeatureDataset
-from amflow_mm.datasets.skip_ledger import SKIPPED
 from amflow_mm.models.peft import trainable_state_dict
 from amflow_mm.progress import ProgressBar
 from amflow_mm.registry import HOOKS
@@ -155,11 +154,7 @@ def _keep(
     token_rows, flow_rows = {}, {}
     for index, (row, sample) in enumerate(batch):
         arrays = {k: v[index].cpu().numpy() for k, v in features.items() if k != "flow"}
-        label = sample["data_samples"].gt_label
-        is_stand_in = np.array(SKIPPED in sample["data_samples"].metainfo)
-        token_rows[row] = {
-            **arrays, "label": label.numpy().reshape(()), "is_stand_in": is_stand_in,
-        }  # fmt: skip
+        token_rows[row] = {**arrays, **FrozenFeatureDataset.annotation(sample)}
         if flow is not None:
             flow_rows[row] = {"flow": features["flow"][index].cpu().numpy()}
     _write_missing(tokens, token_rows)
