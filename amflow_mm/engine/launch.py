@@ -1,6 +1,5 @@
 """From a command line to a runner: what tools/train.py and tools/test.py have in common."""
 
-import argparse
 import copy
 import os
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from amflow_mm.engine.checkpoint import resolve_resume
@@ -22,36 +21,6 @@ from amflow_mm.registry import RUNNERS
 
 AUTOCAST = "amflow_mm.engine.optim.AutocastOptimWrapper"
 LOSS_SCALED = "mmengine.optim.AmpOptimWrapper"
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config and its overrides."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override keys of the config, e.g. model.neck.temperature=1.0 or "
-        'key="[(a,b),(c,d)]" (quoted, without blanks)',
-    )
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where results go and how processes are started."""
-    parser.add_argument("--work-dir", help="folder of the results; ./work_dirs/CONFIG by default")
-    parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-        help="what has started the processes",
-    )  # fmt: skip
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=0,
-        help="rank on this node, for launchers that pass it as an argument",
-    )  # fmt: skip
-    parser.add_argument(
-        "--dry-run", action="store_true",
-        help="check config, data and files, then stop before anything is built",
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class FrozenFeaturePreprocessor(ActionDataPreprocessor):
         format_shape: str = "NCTHW",
     ) -> None:
         super().__init__(mean=mean, std=std, format_shape=format_shape)
+        # MMEngine's base takes this as an argument, which MMAction2's class does not pass on.
+        self._non_blocking = True
 
     def preprocess(
         self,
