@@ -232,7 +232,7 @@ class _MacCounter(TorchDispatchMode):
         out = func(*args, **kwargs)
         operator = func.overloadpacket
         if operator is torch.ops.aten.convolution_backward:
-            self.macs[self._at_work[-1]] += _conv_backward_macs(*args, **kwargs)
+            self.macs[self._at_work[-1]] += _conv_backward_macs(*args)
         elif operator in flop_registry:
             flops = flop_registry[operator](*args, **kwargs, out_val=out)
             self.macs[self._at_work[-1]] += flops // 2
@@ -244,14 +244,12 @@ class _MacCounter(TorchDispatchMode):
         return out
 
 
-def _conv_backward_macs(
-    gradient: Tensor, x: Tensor, weight: Tensor, *options: Any, output_mask: list[bool]
-) -> int:
+def _conv_backward_macs(gradient: Tensor, x: Tensor, weight: Tensor, *options: Any) -> int:
     """Return the MACs of a convolution's way back: each gradient takes as many as the way there.
 
     torch's own formula knows no groups: of a depthwise convolution it makes a dense one.
     """
-    *_, is_transposed, _, _ = options
+    *_, is_transposed, _, _, output_mask = options
     reached = x if is_transposed else gradient
     return reached.numel() * weight[0].numel() * sum(output_mask[:2])
 
