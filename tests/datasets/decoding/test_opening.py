@@ -1,8 +1,10 @@
 import pickle
 
+import av
 import fsspec
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from amflow_mm.datasets.decoding import UnreadableVideoError, VideoFacts, open_video, probe_video
 from amflow_mm.datasets.decoding import backends as backends_module
@@ -180,3 +182,17 @@ def test_folders_that_are_no_videos(tmp_path):
             reader.read([0, 1])
         with pytest.raises(UnreadableVideoError, match=r"frame 2, 3\.png, is damaged"):
             reader.read([2])
+
+
+def test_a_cover_picture_of_a_sound_file_is_no_video(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        stream.disposition = Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format="rgb24")
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with pytest.raises(UnreadableVideoError, match="no video stream") as caught:
+        open_video(path)
+    assert caught.value.reason == "no_video_stream"
