@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     source.add_argument("--video-seconds", type=float, default=10.0, help="of generated videos")
     subjects = parser.add_argument_group("pipelines")
     subjects.add_argument(
-        "--backends", nargs="+", default=["auto"], help="of decoding; 'all' for those that work"
+        "--backends",
         nargs="+",
         default=["auto"],
         help="of decoding; 'all' for those that work here",
