@@ -3,9 +3,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Test processes, each with one thread: the tests are small, and threads only get in their way.
+JOBS ?= 2
 INSTALLED := .venv/installed
 REQUIREMENTS := $(addprefix requirements/,runtime.txt mminstall.txt tests.txt)
 
+test test-all: export OMP_NUM_THREADS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: setup lint test test-all demo golden
@@ -14,10 +17,10 @@ demo: setup  ## train AM Flow on generated motion clips and show what it sees
 	$(BIN)/python tools/demo.py
 
 test: lint  ## linters, import contract and every test that needs no GPU
-	$(BIN)/pytest -q -ra -m "not gpu"
+	$(BIN)/pytest -q -ra -n $(JOBS) -m "not gpu"
 
 test-all: lint  ## the same and the tests on the GPU
-	$(BIN)/pytest -q -ra
+	$(BIN)/pytest -q -ra -n $(JOBS)
 
 lint: setup  ## style, format, import contract
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

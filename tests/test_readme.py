@@ -44,6 +44,7 @@ case "$*" in
     *torch.distributed.run*) exit 0 ;;
     *tools/train.py*|*tools/test.py*) more=(--dry-run) ;;
     *make_motion_clips.py*) more=(--train 8 --val 8 --frames 2 --size 32) ;;
+    *prepare.py*) more=(--out prepared --no-manifest) ;;
     *amflow_video.py*) more=(--config tiny.py --size 70 --device cpu) ;;
     *) more=() ;;
 esac
@@ -87,6 +88,9 @@ def folder(tmp_path_factory) -> Path:
     for checkpoint in re.findall(r"\S+\.pth", " ".join(COMMANDS)):
         (folder / checkpoint).parent.mkdir(parents=True, exist_ok=True)
         (folder / checkpoint).touch()
+    for name in ("bow/1.mp4", "bow/2.mp4", "wave/1.mp4", "wave/2.mp4"):
+        (folder / "my_videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "my_videos" / name).touch()
     (folder / "tiny.py").write_text(TINY_CONFIG)
     write_video(folder / "video.mp4", square_frames(), FPS)
     return folder

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
@@ -15,6 +14,7 @@ from amflow_mm.datasets.decoding import UnreadableVideoError
 from amflow_mm.datasets.decoding.errors import unreadable
 from amflow_mm.datasets.decoding.pictures import to_rgb
 from amflow_mm.datasets.decoding.source import make_source, open_container
+from amflow_mm.datasets.video_files.stream import DEFAULT_RATE
 from amflow_mm.engine.errors import MissingFileError
 
 __all__ = ["UnreadableVideoError", "VideoFrame", "VideoInfo", "probe_video", "read_frames"]
@@ -85,11 +85,12 @@ def read_frames(
     converter = VideoReformatter()
     with _open_video(path) as container:
         stream = container.streams.video[0]
+        rate = float(stream.average_rate or stream.guessed_rate or DEFAULT_RATE)
         # Noted once because a stream may change its size on the way.
         size = (stream.codec_context.height, stream.codec_context.width)
         for frame in _decode(container, path):
             # Bare streams carry no time stamps.
-            time = count / float(stream.average_rate) if frame.time is None else frame.time
+            time = count / rate if frame.time is None else frame.time
             first_time = time if first_time is None else first_time
             image = np.ascontiguousarray(to_rgb(frame, converter, size))
             yield VideoFrame(image, time - first_time)
@@ -102,9 +103,12 @@ def read_frames(
 
 
 def _open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
-    if not Path(path).is_file():
-        raise MissingFileError(f"{path}: there is no such video file")
-    container = open_container(make_source(path))
+    try:
+        container = open_container(make_source(path))
+    except UnreadableVideoError as error:
+        if error.reason == "missing":
+            raise MissingFileError(str(error)) from error
+        raise
     if container.streams.video[0].codec_context is None:
         container.close()
         raise unreadable(path, "no_decoder", "there is no decoder for its video stream")

@@ -148,7 +148,7 @@ def _list_problems(ann_file: str, problems: Sequence[Problem]) -> Iterator[str]:
 
 
 def split_line(line: str, layout: LineLayout) -> tuple[str, list[str]]:
-    """Return path and labels as they stand in a line.
+    """Return path and labels as they stand in a line, without the blanks around them.
 
     Raises:
         ValueError: Path or label lacks, or there are more fields than the layout has.
@@ -161,7 +161,7 @@ def split_line(line: str, layout: LineLayout) -> tuple[str, list[str]]:
         labels = rest[layout.num_between :]
     if not path or not (len(labels) == 1 or (labels and layout.has_many_labels)):
         raise ValueError(f"{line!r} is not {_form(layout)}")
-    return path.rstrip(), labels
+    return path.rstrip(), [label.strip() for label in labels]
 
 
 def _form(layout: LineLayout) -> str:

@@ -4,6 +4,7 @@ Without this a missing list ends in a traceback from a data worker, a label outs
 an assertion on the GPU, and a video that is not there in the middle of the first epoch.
 """
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def check_weights(cfg: Config) -> None:
             # Named weights have no suffix.
             if isinstance(path, str) and Path(path).suffix and not path.startswith(FETCHED_SOURCES):
                 require_file(
-                    path if storage.is_remote(path) else Path(storage.local_path(path)).expanduser(),
+                    os.path.expanduser(path),
                     "weights file",
                     named_by=f"{where}.{key}",
                     advice="docs/weights.md tells where to get it",

@@ -110,3 +110,9 @@ class TestErrors:
 def test_errors_are_the_users():
     assert issubclass(UnreadableVideoError, UserError)
     assert issubclass(UnreadableVideoError, ValueError)
+
+
+def test_a_local_url_is_read_and_a_missing_one_told(video):
+    assert len(list(read_frames(f"file://{video}", num_frames=2))) == 2
+    with pytest.raises(MissingFileError, match="there is no such video file"):
+        next(read_frames(f"file://{video}.no"))

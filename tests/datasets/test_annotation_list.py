@@ -10,9 +10,11 @@ from amflow_mm.datasets.annotation_list import (
     Classes,
     LineLayout,
     ListedClip,
+    is_whole_number,
     locate,
     parse_list,
     read_list,
+    split_line,
 )
 from amflow_mm.datasets.storage import MissingStoredFileError
 
@@ -33,6 +35,7 @@ def parse(line, layout=OURS, **options):
         ("a b  c.mp4 2", " ", "a b  c.mp4"),
         ("a.mp4  2\r", " ", "a.mp4"),
         ("a,b c.mp4,2", ",", "a,b c.mp4"),
+        ("a.mp4 , 2", ",", "a.mp4"),
         ("a b.mp4\t2", "\t", "a b.mp4"),
         ("a b.mp4 \t 2", None, "a b.mp4"),
         ("/abs/a.mp4 2", " ", "/abs/a.mp4"),
@@ -43,6 +46,19 @@ def test_label_is_what_stands_after_the_last_delimiter(line, delimiter, path):
     layout = LineLayout(delimiter=delimiter, is_label_last=True)
     expected = path if path[0] == "/" or "://" in path else f"videos/{path}"
     assert parse(line, layout, prefix="videos") == ListedClip(1, expected, (2,))
+
+
+def test_a_line_is_split_without_a_look_at_its_label():
+    assert split_line("a b.mp4 x\n", OURS) == ("a b.mp4", ["x"])
+    with pytest.raises(ValueError, match=r"'a\.mp4' is not 'path label'"):
+        split_line("a.mp4", OURS)
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [("0", True), ("-12", True), ("", False), ("1.0", False), ("²", False)]
+)
+def test_whole_numbers(label, expected):
+    assert is_whole_number(label) is expected
 
 
 def test_counted_fields_take_what_stands_between():

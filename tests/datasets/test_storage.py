@@ -70,6 +70,8 @@ def server(tmp_path):
         ("https://host/b.mp4", True),
         ("memory://b.mp4", True),
         ("simplecache::s3://bucket/b.mp4", True),
+        ("cluster:s3://bucket/b.mp4", True),  # MMEngine's
+        ("own_store://bucket/b.mp4", True),
         (Path("a"), False),
     ],
 )

@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from amflow_mm.engine.checkpoint import (
@@ -102,7 +103,24 @@ def test_require_file(tmp_path):
         require_file(tmp_path / "a.txt", "list", named_by="model.key", advice="make it")
     with pytest.raises(MissingFileError, match="does not exist"):
         require_file(tmp_path, "checkpoint")  # a folder is not a file
-    require_file("https://example.org/a.pth", "checkpoint")
+    with pytest.raises(MissingFileError, match=r"file://.*a\.txt does not exist"):
+        require_file(f"file://{tmp_path}/a.txt", "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["https://example.org/a.pth", "s3://bucket/a.pth", "cluster:s3://b/a.pth", "own_store://a.pth"],
+)
+def test_what_file_back_ends_are_for_is_not_looked_for(path):
+    require_file(path, "checkpoint")
+
+
+def test_files_with_a_scheme_are_read(tmp_path):
+    torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "x.pth")
+    url = f"file://{tmp_path}/x.pth"
+    require_file(url, "checkpoint")
+    assert read_checkpoint(url)["state_dict"] == {"a": torch.ones(1)}
+    assert CheckpointLoader.load_checkpoint(url)["state_dict"] == {"a": torch.ones(1)}
 
 
 @pytest.mark.parametrize(

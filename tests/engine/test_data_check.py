@@ -8,10 +8,12 @@ from mmaction.datasets import RawframeDataset, VideoDataset
 from mmengine.config import Config
 
 from amflow_mm.datasets.annotation_list import AnnotationError
+from amflow_mm.datasets.shards import ShardedVideoDataset, ShardError
 from amflow_mm.datasets.video_list_dataset import VideoListDataset
 from amflow_mm.engine import data_check
 from amflow_mm.engine.data_check import check_data, check_weights
 from amflow_mm.engine.errors import MissingFileError
+from tests.datasets.shards.small_shards import NUM_CLASSES, make_small_shards
 
 LOADER = "train_dataloader"
 
@@ -220,6 +222,7 @@ def test_foreign_list_is_only_looked_for(videos):
 
 def test_remote_files_are_not_looked_for(videos):
     check(make_config(videos, ann_file="s3://bucket/train.txt"))
+    check(make_config(videos, ann_file="cluster:s3://bucket/train.txt"))
     (videos / "train.txt").write_text("a.mp4 0\n")
     check(make_config(videos, data_prefix={"video": "s3://bucket/videos"}))
     (videos / "train.txt").write_text("z.mp4 0\n")
@@ -260,6 +263,62 @@ def test_remote_videos_are_looked_up_in_part(videos, monkeypatch):
     check(make_remote_config(videos, ["a.mp4", "c.mp4"], names))  # lines 1 and 3
     with pytest.raises(MissingFileError, match="1 of 2 listed files looked up are missing"):
         check(make_remote_config(videos, ["a.mp4"], names))
+
+
+class OwnShardedDataset(ShardedVideoDataset):
+    pass
+
+
+def make_sharded_config(root, index, *, num_classes=NUM_CLASSES, **options):
+    cfg = make_config(root, num_classes=num_classes)
+    cfg[LOADER].dataset = {"type": ShardedVideoDataset, "index": index, "pipeline": [], **options}
+    return cfg
+
+
+def check_sharded(root, index, **options):
+    check(make_sharded_config(root, index, **options))
+
+
+@pytest.fixture
+def index(tmp_path):
+    """The index of two shards."""
+    make_small_shards(tmp_path, 23, str(tmp_path / "shards"))
+    return str(tmp_path / "shards" / "index.json")
+
+
+@pytest.mark.parametrize("type", [ShardedVideoDataset, "ShardedVideoDataset", OwnShardedDataset])
+def test_shards_are_checked(tmp_path, index, type):
+    check_sharded(tmp_path, index, type=type)
+    check_sharded(tmp_path, f"file://{index}", type=type)
+    (tmp_path / "shards" / "shard-000000.tar").unlink()
+    with pytest.raises(ShardError, match=r"\.tar does not exist \(1 of \d+ shards are missing"):
+        check_sharded(tmp_path, index, type=type)
+
+
+@pytest.mark.parametrize("index", ["nowhere.json", "memory://me:secret@nowhere/index.json"])
+def test_a_missing_index_names_file_key_and_remedy(tmp_path, index):
+    with pytest.raises(MissingFileError) as caught:
+        check_sharded(tmp_path, index)
+    assert str(caught.value) == (
+        f"index of shards {index.replace('me:secret', '…')} (train_dataloader.dataset.index) does "
+        "not exist; to get it: python tools/data/make_it.py"
+    )
+
+
+def test_labels_of_shards_are_bound_by_head_and_data_set(tmp_path, index):
+    with pytest.raises(ShardError, match=r"label 4 of .* num_classes is 4$"):
+        check_sharded(tmp_path, index, num_classes=4)
+    cfg = make_sharded_config(tmp_path, index)
+    cfg[LOADER].dataset.num_classes = 3
+    with pytest.raises(ShardError, match=r"label 3 of .* num_classes is 3$"):
+        check(cfg)
+    with pytest.raises(ShardError, match="multi_class=True, but the shards were made for the oth"):
+        check_sharded(tmp_path, index, multi_class=True)
+
+
+def test_the_index_of_another_data_set_is_not_looked_at(tmp_path):
+    check_sharded(tmp_path, "nowhere.json", type=OwnListDataset)
+    check_sharded(tmp_path, 3)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_json_adds_up_and_counts_the_asked_shape(tmp_path):
     done = run_tool(
         "analysis/get_flops.py", CONFIG, "--json", "--shape", "4", "56", "84",
         "--cfg-options", "model.backbone.pretrained=no/such.pth", "model.cls_head.num_classes=9",
-        "test_dataloader.dataset.pipeline.1.num_clips=3", cwd=tmp_path,
+        "test_dataloader.dataset.pipeline.0.steps.1.num_clips=3", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

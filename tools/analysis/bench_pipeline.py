@@ -27,9 +27,9 @@ from amflow_mm.apis.pipeline_benchmark import (
     benchmark_pipelines,
     draw_chart,
     generate_videos,
-    installed_backends,
     print_run,
     read_video_list,
+    working_backends,
 )
 from amflow_mm.apis.pipeline_benchmark.document import updated_page
 from amflow_mm.engine.errors import UserError, one_line_errors
@@ -54,7 +54,10 @@ def parse_args() -> argparse.Namespace:
     source.add_argument("--video-seconds", type=float, default=10.0, help="of generated videos")
     subjects = parser.add_argument_group("pipelines")
     subjects.add_argument(
-        "--backends", nargs="+", default=["auto"], help="of decoding; 'all' for those installed"
+        "--backends",
+        nargs="+",
+        default=["auto"],
+        help="of decoding; 'all' for those that work here",
     )
     subjects.add_argument("--prepared", nargs="*", default=PREPARATIONS, choices=PREPARATIONS)
     subjects.add_argument("--sampling", choices=("uniform", "dense"), default="uniform")
@@ -97,9 +100,11 @@ def choose_videos(args: argparse.Namespace) -> list[VideoSet]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measure what the command line asks for and return the record."""
-    backends = installed_backends() if args.backends == ["all"] else tuple(args.backends)
     modes = ("process", "cold") if args.cold else ("process",)
     try:
+        sets = choose_videos(args)
+        first = sets[0].paths[0]
+        backends = working_backends(first) if args.backends == ["all"] else tuple(args.backends)
         choice = Choice(backends, tuple(args.prepared), args.sampling)
         options = BenchmarkOptions(
             repetitions=args.repetitions,
@@ -109,7 +114,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             modes=(*modes, "loader", "transport"),
             seed=args.seed,
         )
-        sets = choose_videos(args)
     except ValueError as error:
         raise UserError(str(error)) from error
     return benchmark_pipelines(sets, args.work_dir, choice, options)

@@ -31,8 +31,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--config", help="check the lists of this config's loaders instead")
     parser.add_argument("--root", help="folder of the list's paths (default: the list's own)")
     parser.add_argument(
-        "--delimiter", help="what ends the path in a line of the list (default: blanks)"
+        "--delimiter", help="what separates path and label in a line of the list (default: blanks)"
     )
+    parser.add_argument(
+        "--multi-class", action="store_true",
+        help="lines may have several labels; the first delimiter ends the path, not the last",
+    )  # fmt: skip
     parser.add_argument(
         "--sample", type=parse_sample, metavar="N",
         help="look at N videos chosen at random, or at a part of all, such as 0.1",
@@ -93,7 +97,13 @@ def read_lists(args: argparse.Namespace) -> list[VideoList]:
     """Return the videos that the command line asks for."""
     if args.config is not None:
         return read_lists_of_config(load_config(args.config))
-    return [read_source(args.source, root=args.root, delimiter=args.delimiter)]
+    videos = read_source(
+        args.source,
+        root=args.root,
+        delimiter=args.delimiter,
+        has_many_labels=args.multi_class,
+    )
+    return [videos]
 
 
 def main() -> None:

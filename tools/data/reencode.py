@@ -43,7 +43,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("source", help="annotation list with lines 'path label', or a folder")
     parser.add_argument("out", type=Path, help="folder of the results")
     parser.add_argument("--root", help="folder of the list's paths; the list's own if not given")
-    parser.add_argument("--delimiter", help="what ends the path in a line; blanks if not given")
+    parser.add_argument(
+        "--delimiter", help="what separates path and label in a line; blanks if not given"
+    )
+    parser.add_argument(
+        "--multi-class", action="store_true",
+        help="lines may have several labels; the first delimiter ends the path, not the last",
+    )  # fmt: skip
     parser.add_argument("--new-list", help="where a list is written anew; in OUT if not given")
     parser.add_argument(
         "--short-side", type=int, default=default.short_side, help="pixels; 256 or 320 as a rule"
@@ -142,7 +148,12 @@ def main() -> None:
     args = parse_args()
     with one_line_errors():
         options = read_options(args)
-        videos = read_source(args.source, root=args.root, delimiter=args.delimiter)
+        videos = read_source(
+            args.source,
+            root=args.root,
+            delimiter=args.delimiter,
+            has_many_labels=args.multi_class,
+        )
         new_list = choose_new_list(videos, args)
         jobs = plan_jobs(videos, args.out, options, overwrite=args.overwrite)
         done = reencode_videos(

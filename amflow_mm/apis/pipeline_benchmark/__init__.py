@@ -8,7 +8,7 @@ from amflow_mm.apis.pipeline_benchmark.run_record import benchmark_pipelines
 from amflow_mm.apis.pipeline_benchmark.subjects import (
     PREPARATIONS,
     Choice,
-    installed_backends,
+    working_backends,
 )
 from amflow_mm.apis.pipeline_benchmark.video_set import VideoSet, read_video_list
 
@@ -21,9 +21,9 @@ __all__ = [
     "benchmark_pipelines",
     "draw_chart",
     "generate_videos",
-    "installed_backends",
     "print_run",
     "read_video_list",
     "run_as_markdown",
     "run_benchmark",
+    "working_backends",
 ]

@@ -3,7 +3,6 @@
 Preparation is not measured: videos are re-encoded and caches filled before the clock starts.
 """
 
-import importlib.util
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from amflow_mm.apis.pipeline_benchmark.pipelines import (
 )
 from amflow_mm.apis.pipeline_benchmark.subject import Subject
 from amflow_mm.apis.pipeline_benchmark.video_set import DELIMITER, VideoSet
+from amflow_mm.datasets.decoding import UnreadableVideoError, open_video
 from amflow_mm.datasets.packed_collate import packed_collate
 from amflow_mm.datasets.shards import ShardedVideoDataset, make_shards, plan_shards
 from amflow_mm.datasets.video_files.encode_options import EncodeOptions
@@ -40,7 +40,7 @@ REENCODING_SECONDS = 600.0
 """That one video may take."""
 
 BASELINE = "MMAction2, decord"
-MODULES = {"pyav": "av", "decord": "decord", "opencv": "cv2", "torchcodec": "torchcodec"}
+BACKENDS = ("pyav", "decord", "opencv", "torchcodec")
 """What each backend imports."""
 
 
@@ -59,7 +59,7 @@ class Choice:
     sampling: Sampling = "uniform"
 
     def __post_init__(self) -> None:
-        known = ("auto", *MODULES)
+        known = ("auto", *BACKENDS)
         for name, values, options in (
             ("backends", self.backends, known),
             ("preparations", self.preparations, PREPARATIONS),
@@ -69,10 +69,18 @@ class Choice:
                 raise ValueError(f"{name}={values!r} must be of {', '.join(options)}")
 
 
-def installed_backends() -> tuple[str, ...]:
-    """Return ``auto`` and the backends whose packages are there."""
-    found = [name for name, module in MODULES.items() if importlib.util.find_spec(module)]
-    return ("auto", *found)
+def working_backends(video: Path) -> tuple[str, ...]:
+    """Return ``auto`` and the backends that can be loaded here; a package alone does not do it."""
+    return ("auto", *(name for name in BACKENDS if _is_working(name, video)))
+
+
+def _is_working(backend: str, video: Path) -> bool:
+    try:
+        with open_video(video, backend=backend) as reader:
+            reader.read([0])
+    except UnreadableVideoError as error:
+        return error.reason != "no_backend"
+    return True
 
 
 def make_subjects(videos: VideoSet, folder: Path, choice: Choice) -> list[Subject]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.stream import Disposition
 
 from amflow_mm.datasets.decoding.errors import Reason, unreadable
 from amflow_mm.datasets.storage import hide_secrets, is_remote, local_path, read_bytes
@@ -78,8 +79,8 @@ def open_container(
     except (av.error.FFmpegError, OSError) as error:
         detail, reason = _explain(error, source)
         raise unreadable(source.name, reason, f"cannot be read as a video ({detail})") from error
-    if not container.streams.video:
-        container.close()
+    if all(stream.disposition & Disposition.attached_pic for stream in container.streams.video):
+        container.close()  # there is none, or only the cover picture of a sound file
         raise unreadable(source.name, "no_video_stream", "there is no video stream in the file")
     return container
 

@@ -162,7 +162,7 @@ def _read_lines(source: Path, root: Path, layout: LineLayout) -> Iterator[Listed
 def _find_path(text: str, layout: LineLayout) -> str:
     try:
         path, labels = split_line(text, layout)
-    except ValueError:  # one field
+    except ValueError:  # there is no label
         return text
     return path if all(map(is_whole_number, labels)) else text
 

@@ -14,10 +14,11 @@ from amflow_mm.apis.pipeline_benchmark.subjects import (
     BASELINE,
     PREPARATIONS,
     Choice,
-    installed_backends,
     make_subjects,
+    working_backends,
 )
 from amflow_mm.apis.pipeline_benchmark.video_set import VideoSet
+from amflow_mm.datasets.decoding import backends as backends_module
 from amflow_mm.datasets.planned_clip import PlannedClip
 
 SHAPE = VideoShape(gop_size=30, seconds=1.0, fps=24, height=48, width=64)
@@ -91,10 +92,15 @@ def test_preparations_can_be_left_out(tiny_videos, tmp_path):
     assert [subject.name for subject in subjects] == [BASELINE, "ours, auto", JPEG]
 
 
-def test_auto_is_among_the_backends_and_what_is_missing_is_not():
-    backends = installed_backends()
+def test_auto_is_among_the_backends(tiny_videos):
+    backends = working_backends(tiny_videos.paths[0])
     assert backends[0] == "auto"
     assert {"pyav", "decord", "opencv"} <= set(backends)
+
+
+def test_a_backend_that_does_not_load_is_left_out(tiny_videos, monkeypatch):
+    monkeypatch.setattr(backends_module, "PACKAGES", {**backends_module.PACKAGES, "decord": "no_"})
+    assert "decord" not in working_backends(tiny_videos.paths[0])
 
 
 def test_dense_sampling_takes_one_frame_in_eight():

@@ -86,7 +86,9 @@ def test_values_come_back_with_their_types(value):
 
 
 @pytest.mark.parametrize(
-    "value", [object(), {1, 2}, np.array(["a"]), np.array([None]), 1j], ids=repr
+    "value",
+    [object(), {1, 2}, np.array(["a"]), np.array([None]), 1j],
+    ids=["object", "set", "text", "objects", "complex"],
 )
 def test_other_values_raise(value):
     with pytest.raises(

@@ -1,11 +1,15 @@
 import pickle
 
+import av
 import fsspec
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from amflow_mm.datasets.decoding import UnreadableVideoError, VideoFacts, open_video, probe_video
 from amflow_mm.datasets.decoding import backends as backends_module
+from amflow_mm.datasets.decoding import source as source_module
+from amflow_mm.datasets.storage import MissingStoredFileError
 from amflow_mm.errors import UserError
 from tests.datasets.decoding.numbered_videos import read_numbers, write_numbered
 
@@ -45,6 +49,41 @@ def test_a_url_that_leads_nowhere():
     with pytest.raises(UnreadableVideoError, match="there is no such video file") as caught:
         open_video("memory://bucket/none.mp4")
     assert caught.value.reason == "missing"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such video file"),
+        (b"", "the file is empty"),
+        (b"no video", "cannot be read as a video"),
+    ],
+)
+def test_messages_hide_the_secrets_of_a_url(monkeypatch, content, message):
+    asked = []
+
+    def read(url):
+        asked.append(url)
+        if content is None:
+            raise MissingStoredFileError("nothing there")
+        return content
+
+    monkeypatch.setattr(source_module, "read_bytes", read)
+    url = "https://me:password@host/clip.mp4?signature=abcdef"
+    with pytest.raises(UnreadableVideoError, match=message) as caught:
+        open_video(url)
+    assert asked == [url]
+    assert str(caught.value).startswith("https://…@host/clip.mp4?…: ")
+    assert caught.value.path == "https://…@host/clip.mp4?…"
+
+
+def test_a_video_behind_a_signed_url(video, monkeypatch):
+    monkeypatch.setattr(source_module, "read_bytes", lambda url: video.read_bytes())
+    with open_video("https://host/clip.mp4?signature=abcdef") as reader:
+        assert reader.name == "https://host/clip.mp4?…"
+        assert read_numbers(reader.read([9, 2])) == [9, 2]
+        with pytest.raises(IndexError, match=r"clip\.mp4\?… has 40 frames"):
+            reader.read([40])
 
 
 def test_a_colon_in_a_name_is_no_protocol(video, monkeypatch):
@@ -143,3 +182,17 @@ def test_folders_that_are_no_videos(tmp_path):
             reader.read([0, 1])
         with pytest.raises(UnreadableVideoError, match=r"frame 2, 3\.png, is damaged"):
             reader.read([2])
+
+
+def test_a_cover_picture_of_a_sound_file_is_no_video(tmp_path):
+    path = tmp_path / "song.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuvj420p"
+        stream.disposition = Disposition.attached_pic
+        picture = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format="rgb24")
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with pytest.raises(UnreadableVideoError, match="no video stream") as caught:
+        open_video(path)
+    assert caught.value.reason == "no_video_stream"

@@ -71,13 +71,14 @@ def cut(path, fraction):
     path.write_bytes(content[: int(fraction * len(content))])
 
 
-def write_clips(folder, count, *, num_frames=4):
+def write_clips(folder, count, *, num_frames=4, name="class{label}/clip{index}.mp4", delimiter=" "):
     """Write some videos, with lines of a list for them."""
     lines = []
     for index in range(count):
-        name = f"class{index % 2}/clip{index}.mp4"
-        write_video(folder / name, soft_frames(num_frames), 25)
-        lines.append(f"{name} {index % 2}\n")
+        label = index % 2
+        path = name.format(label=label, index=index)
+        write_video(folder / path, soft_frames(num_frames), 25)
+        lines.append(f"{path}{delimiter}{label}\n")
     return lines
 
 

@@ -33,19 +33,32 @@ def test_links_in_circles_end(folder):
 
 
 def test_lines_stay_as_they_are(tmp_path, folder):
-    content = "\ufeffb/2.mp4 0\r\n\nß/x y.mp4,1 2\na/3.webm  7".encode()
+    content = "\ufeffb/2.mp4 0\r\n\nß/x y.mp4 2\na/3.webm  7".encode()
     (tmp_path / "list.txt").write_bytes(content)
     videos = read_source(tmp_path / "list.txt", root=folder)
-    assert names(videos) == ["b/2.mp4", "ß/x", "a/3.webm"]
+    assert names(videos) == ["b/2.mp4", "ß/x y.mp4", "a/3.webm"]
     assert videos.videos[0].path == folder / "b/2.mp4"
     assert not videos.is_folder
     write_lines(tmp_path / "out.txt", [video.line for video in videos.videos])
     assert (tmp_path / "out.txt").read_bytes() == content.replace(b"\n\n", b"\n")
 
 
-def test_delimiter_ends_the_path(tmp_path, folder):
-    (tmp_path / "list.txt").write_text("x y.mp4,1\n")
-    assert names(read_source(tmp_path / "list.txt", delimiter=",")) == ["x y.mp4"]
+@pytest.mark.parametrize(
+    ("line", "options", "name"),
+    [
+        ("x  y.mp4 \t 1", {}, "x  y.mp4"),
+        ("x y.mp4,1", {"delimiter": ","}, "x y.mp4"),
+        ("x, y.mp4 , 1", {"delimiter": ","}, "x, y.mp4"),
+        ("x y.mp4", {}, "x y.mp4"),  # without a label
+        ("x, 1.mp4", {"delimiter": ","}, "x, 1.mp4"),
+        ("x.mp4 1 20", {"has_many_labels": True}, "x.mp4"),
+        ("x.mp4", {"has_many_labels": True}, "x.mp4"),
+        ("x y.mp4,1,20", {"has_many_labels": True, "delimiter": ","}, "x y.mp4"),
+    ],
+)
+def test_a_path_may_hold_delimiters_and_lack_a_label(tmp_path, line, options, name):
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    assert names(read_source(tmp_path / "list.txt", **options)) == [name]
 
 
 def test_paths_are_relative_to_the_list_by_default_and_absolute_ones_stand(tmp_path):
@@ -78,12 +91,13 @@ def test_what_cannot_be_used_is_refused(tmp_path, source, root, message):
 
 def test_lists_of_a_config_are_read_once_each(tmp_path, folder):
     for name in ("train", "val"):
-        (tmp_path / f"{name}.txt").write_text(f"{name}.mp4|0\n")
+        (tmp_path / f"{name}.txt").write_text(f"{name}.mp4|0|2\n")
     train = dict(
         ann_file="train.txt",
         data_root=str(tmp_path),
         data_prefix=dict(video="videos"),
         delimiter="|",
+        multi_class=True,
     )
     val = train | dict(ann_file=str(tmp_path / "val.txt"))
     cfg = dict(

@@ -31,7 +31,7 @@ def listed(tmp_path):
     lines[2] = "class0/clip2.MKV  0 7\r\n"
     (videos / "text.mp4").write_text("no video")
     (tmp_path / "list.txt").write_text("".join([*lines, "text.mp4 1\n"]), newline="")
-    return read_source(tmp_path / "list.txt", root=videos)
+    return read_source(tmp_path / "list.txt", root=videos, has_many_labels=True)
 
 
 def targets(videos, folder):
@@ -72,6 +72,22 @@ def test_a_run_and_the_next(tmp_path, listed):
     sizes = again.num_bytes()
     assert sizes[0] == sum(path.stat().st_size for path in listed.root.rglob("*.*"))
     assert sizes[1] == sum(path.stat().st_size for path in out.rglob("*.mp4"))
+
+
+@pytest.mark.parametrize("delimiter", [" ", ","])
+def test_paths_with_blanks_keep_their_labels(tmp_path, delimiter):
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    lines = write_clips(videos, 2, name="air 1 drumming/c {index}.mkv", delimiter=delimiter)
+    (videos / "text x.mkv").write_text("no video")
+    lines = ["\ufeff" + lines[0], f"text x.mkv{delimiter}1\n", lines[1].replace("\n", " \r\n")]
+    (tmp_path / "list.txt").write_text("".join(lines), newline="")
+    listed = read_source(tmp_path / "list.txt", root=videos, delimiter=delimiter)
+    done = run(plan_jobs(listed, out, SMALL), out)
+    assert done.count("written") == 2
+    assert write_new_list(listed, done, out, out / "list.txt") == (2, 1)
+    assert (out / "list.txt").read_bytes().decode() == (
+        f"\ufeffair 1 drumming/c 0.mp4{delimiter}0\nair 1 drumming/c 1.mp4{delimiter}1 \r\n"
+    )
 
 
 def test_a_changed_source_or_setting_is_done_again(tmp_path, listed):

@@ -73,6 +73,36 @@ def test_clean_list_keeps_lines_to_the_byte(tmp_path, listed, examined):
     assert path.read_bytes() == b"".join(line for line in lines if b"clip" in line)
 
 
+@pytest.mark.parametrize("delimiter", [" ", ","])
+def test_paths_with_blanks(tmp_path, examined, delimiter):
+    videos = tmp_path / "videos"
+    good = write_clips(videos, 2, name="air drumming/c {index}.mp4", delimiter=delimiter)
+    (videos / "text x.mp4").write_text("no video")
+    lines = [good[0], f"text x.mp4{delimiter}1\r\n", good[1], f"no where.mp4{delimiter}0"]
+    (tmp_path / "list.txt").write_text("".join(lines), newline="")
+    listed = read_source(tmp_path / "list.txt", root=videos, delimiter=delimiter)
+    survey = survey_two([listed], tmp_path / "out")
+    assert {os.path.relpath(path, videos): r.kinds for path, r in survey.reports.items()} == {
+        "air drumming/c 0.mp4": (),
+        "text x.mp4": ("unreadable",),
+        "air drumming/c 1.mp4": (),
+        "no where.mp4": ("missing",),
+    }
+    (path,) = write_clean_lists(survey, tmp_path / "clean.txt")
+    assert path.read_text() == "".join(good)
+
+
+def test_clean_list_of_a_folder_is_read_again(tmp_path, examined):
+    videos = tmp_path / "videos"
+    write_clips(videos, 2, name="air drumming/c {index}.mp4")
+    survey = survey_two([read_source(videos)], tmp_path / "out")
+    (path,) = write_clean_lists(survey, tmp_path / "clean.txt")
+    again = read_source(path, root=videos)
+    assert [video.path for video in again.videos] == [
+        video.path for video in read_source(videos).videos
+    ]
+
+
 def test_clean_list_of_a_folder_names_files_relative_to_it(tmp_path, listed, examined):
     survey = survey_two([read_source(listed.root)], tmp_path / "out")
     (path,) = write_clean_lists(survey, tmp_path / "clean.txt")
