@@ -1,12 +1,15 @@
 """All subjects in one run, turn and turn about, so that a busy machine disturbs all alike."""
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from amflow_mm.apis.model_benchmark.case import Case
@@ -78,10 +81,23 @@ def benchmark_models(
     run = {"kind": "benchmark", "is_preliminary": is_preliminary} | describe_run()
     run |= {"options": asdict(options), "cases": [asdict(case) for case in cases]}
     run |= {"agreement": None, "subjects": [], "measurements": [], "memory": []}
-    for number, case in enumerate(cases):
-        chosen = options if number == 0 else replace(options, has_components=False)
-        _add_case(run, number, case, chosen)
+    with _silent_builders():
+        for number, case in enumerate(cases):
+            chosen = options if number == 0 else replace(options, has_components=False)
+            _add_case(run, number, case, chosen)
     return run
+
+
+@contextmanager
+def _silent_builders() -> Iterator[None]:
+    """Keep what a training logs about its parts out of the tables."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _add_case(run: Record, number: int, case: Case, options: BenchmarkOptions) -> None:

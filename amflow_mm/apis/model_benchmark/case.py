@@ -48,6 +48,18 @@ class Case:
             return torch.autocast(device.type, torch.bfloat16)
         return nullcontext()
 
+    def differences(self, other: "Case") -> str:
+        """Say in a few words in what it differs from another."""
+        said = {
+            "frames": f"{self.frames} frames",
+            "resolution": f"{self.resolution} x {self.resolution}",
+            "batch_size": f"{self.batch_size} at once",
+            "dtype": self.dtype,
+        }
+        return ", ".join(
+            words for name, words in said.items() if getattr(self, name) != getattr(other, name)
+        )
+
     def __str__(self) -> str:
         """Describe the case in one line."""
         size = f"{self.frames} frames of {self.resolution} x {self.resolution}"

@@ -19,7 +19,7 @@ from amflow_mm.models import (
     STAdapterViT,
     TemporalMeanHead,
 )
-from amflow_mm.models.backbones.vit_layouts import parse_variant
+from amflow_mm.models.backbones.vit_layouts import Size, parse_variant
 from amflow_mm.models.layers import (
     AligningEncoder,
     LSTMUnit,
@@ -60,7 +60,7 @@ def model_config(name: str, variant: str | dict[str, int], case: Case) -> Config
     if name not in _RECIPES:
         raise ValueError(f"models={name!r} must be of {', '.join(_RECIPES)}")
     size, _ = parse_variant(variant)
-    backbone, neck = _RECIPES[name](size.embed_dim, case)
+    backbone, neck = _RECIPES[name](size, case)
     image_model = {"variant": variant, "family": "clip"}
     if not isinstance(variant, str):  # of no published size: positions for a small frame
         image_model["image_size"] = 2 * variant["patch_size"]
@@ -83,26 +83,26 @@ def _preprocessor(name: str) -> dict[str, Any]:
     return {"type": kind, "mean": MEAN, "std": STD, "format_shape": "NCTHW"}
 
 
-def _in_block(unit: type, aligner: bool = False) -> Callable[[int, Case], Parts]:
-    def parts(width: int, case: Case) -> Parts:
+def _in_block(unit: type, aligner: bool = False) -> Callable[[Size, Case], Parts]:
+    def parts(size: Size, case: Case) -> Parts:
         adapter = {
             "type": TemporalAdapter,
-            "bottleneck_dim": width // 4,
+            "bottleneck_dim": size.embed_dim // 4,
             "unit": {"type": unit},
             "num_frames": max(case.frames, 32),
         }
-        encoder = {"type": AligningEncoder, "embed_dim": width, "warp": "affine"}
+        encoder = {"type": AligningEncoder, "embed_dim": size.embed_dim, "warp": "affine"}
         neck = {"type": AMFlow, "normalize": "column", "aligner": encoder if aligner else None}
         return {"type": AMFlowViT, "adapter": adapter}, neck
 
     return parts
 
 
-def _side(width: int, case: Case) -> Parts:
+def _side(size: Size, case: Case) -> Parts:
     backbone = {
         "type": AMFlowSideViT,
-        "layers": (2, 5, 8, 11),
-        "side_dim": width // 4,
+        "layers": [quarter * size.depth // 4 - 1 for quarter in (1, 2, 3, 4)],
+        "side_dim": size.embed_dim // 4,
         "unit": {"type": TCNUnit, "dilations": (1, 2), "is_depthwise": False},
         "pooling": "global",
         "flow_as": "both",
@@ -114,31 +114,31 @@ def _side(width: int, case: Case) -> Parts:
     return backbone, {"type": AMFlow, "normalize": "column"}
 
 
-def _aim(width: int, case: Case) -> Parts:
-    del width
+def _aim(size: Size, case: Case) -> Parts:
+    del size
     return {"type": AIMViT, "num_frames": case.frames, "drop_path_rate": 0.2}, None
 
 
-def _st_adapter(width: int, case: Case) -> Parts:
+def _st_adapter(size: Size, case: Case) -> Parts:
     del case
-    options = {"positions": ("before_mlp",), "bottleneck_dim": width // 2}
+    options = {"positions": ("before_mlp",), "bottleneck_dim": size.embed_dim // 2}
     return {"type": STAdapterViT, **options}, None
 
 
-def _adaptformer(width: int, case: Case) -> Parts:
+def _adaptformer(size: Size, case: Case) -> Parts:
     del case
-    return {"type": AdaptFormerViT, "bottleneck_dim": width // 12}, None
+    return {"type": AdaptFormerViT, "bottleneck_dim": size.embed_dim // 12}, None
 
 
-def _plain(train_all: bool) -> Callable[[int, Case], Parts]:
-    def parts(width: int, case: Case) -> Parts:
-        del width, case
+def _plain(train_all: bool) -> Callable[[Size, Case], Parts]:
+    def parts(size: Size, case: Case) -> Parts:
+        del size, case
         return {"type": ImageViT, "train_all": train_all}, None
 
     return parts
 
 
-_RECIPES: dict[str, Callable[[int, Case], Parts]] = {
+_RECIPES: dict[str, Callable[[Size, Case], Parts]] = {
     FROZEN: _plain(train_all=False),
     IN_BLOCK: _in_block(TCNUnit),
     "AM Flow in_block, transformer": _in_block(TransformerUnit),

@@ -78,11 +78,12 @@ def component_rows(summary: Summary) -> Rows:
 
 def growth_rows(summary: Summary) -> Rows:
     """Return a heading and one row a model: time of a frame in each case over the first case."""
-    numbers = range(1, len(summary.cases))
-    rows = [["ms of a step, x linear growth", *(str(case) for case in summary.cases)]]
+    first, *others = summary.cases
+    heading = [str(first), *(case.differences(first) for case in others)]
+    rows = [["ms of a step, x linear growth", *heading]]
     for name in summary.names("model"):
         row = [name, _milliseconds(summary, name, "step", 1)]
-        for number in numbers:
+        for number in range(1, len(summary.cases)):
             growth = summary.growth(name, "step", number)
             ratio = "" if growth is None else f", x {growth:.2f}"
             row.append(_milliseconds(summary, name, "step", 1, number) + ratio)

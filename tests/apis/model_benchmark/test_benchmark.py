@@ -14,11 +14,13 @@ MODELS = (IN_BLOCK, SIDE_CACHED, AIM)
 
 @pytest.fixture(scope="module")
 def run():
+    """Seconds, which every test here shares."""
     cases = cases_around_first([3, 6], [16], [1], ["fp32"])
     options = BenchmarkOptions(variant=VARIANT, models=MODELS, matrix_sides=(16, 32), repetitions=2)
     return json.loads(json.dumps(benchmark_models(cases, options, is_preliminary=True)))
 
 
+@pytest.mark.slow
 def test_everything_is_measured_in_each_repetition(run):
     expected = {
         (facts["case"], facts["subject"], mode, repetition)
@@ -35,6 +37,7 @@ def test_everything_is_measured_in_each_repetition(run):
     assert {name for _, name, _, _ in expected} > {*MODELS, "product of 16 x 16"}
 
 
+@pytest.mark.slow
 def test_subjects_take_turns_and_the_order_moves_on(run):
     def order(repetition):
         entries = [
@@ -45,6 +48,7 @@ def test_subjects_take_turns_and_the_order_moves_on(run):
     assert order(1) == [*order(0)[1:], order(0)[0]]
 
 
+@pytest.mark.slow
 def test_record_says_what_one_must_know(run):
     assert run["kind"] == "benchmark"
     assert run["is_preliminary"]
@@ -53,10 +57,12 @@ def test_record_says_what_one_must_know(run):
     assert 0 <= run["agreement"] < 1e-4
 
 
+@pytest.mark.slow
 def test_components_are_measured_in_the_first_case_alone(run):
     assert {f["case"] for f in run["subjects"] if f["group"] == "component"} == {0}
 
 
+@pytest.mark.slow
 def test_memory_is_told_for_every_mode(run):
     steps = {
         entry["subject"]: entry
@@ -68,6 +74,7 @@ def test_memory_is_told_for_every_mode(run):
     assert all(entry["held_bytes"] > 0 for entry in steps.values())
 
 
+@pytest.mark.slow
 def test_longer_clips_take_more_memory(run):
     grown = {
         entry["case"]: entry["grown_bytes"]
@@ -77,6 +84,7 @@ def test_longer_clips_take_more_memory(run):
     assert grown[1] > 1.5 * grown[0]
 
 
+@pytest.mark.slow
 def test_run_is_printed(run):
     text = print_run(run)
     assert "training step, in_block / AIM" in text

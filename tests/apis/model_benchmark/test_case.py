@@ -22,6 +22,13 @@ def test_a_case_is_named_once():
     assert cases_around_first([8, 8], [224], [1], ["fp32"]) == [Case(8, 224, 1, "fp32")]
 
 
+def test_differences_are_told_in_words():
+    first = Case(8, 224, 1, "fp32")
+    assert Case(16, 224, 2, "fp32").differences(first) == "16 frames, 2 at once"
+    assert Case(8, 336, 1, "bf16").differences(first) == "336 x 336, bf16"
+    assert first.differences(first) == ""
+
+
 @pytest.mark.parametrize(("dtype", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_autocast_is_that_of_training(dtype, expected):
     x = torch.ones(2, 2)

@@ -96,3 +96,9 @@ def test_the_frozen_model_beside_a_ladder_has_the_precision_of_the_case():
     for dtype, expected in (("fp32", "float32"), ("bf16", "bfloat16")):
         cfg = model_config(SIDE, VARIANT, Case(3, 16, 1, dtype))
         assert cfg.model.backbone.frozen_dtype == expected
+
+
+@pytest.mark.parametrize(("variant", "layers"), [("b16", [2, 5, 8, 11]), ("l14", [5, 11, 17, 23])])
+def test_a_ladder_stands_on_the_quarters_of_the_model(variant, layers):
+    cfg = model_config(SIDE, variant, CASE)
+    assert cfg.model.backbone.layers == layers

@@ -8,7 +8,7 @@ from amflow_mm.apis.model_benchmark.case import Case
 from amflow_mm.apis.model_benchmark.components import OURS, WRITTEN_OUT
 from amflow_mm.apis.model_benchmark.recipes import AIM, FROZEN, IN_BLOCK, SIDE, SIDE_CACHED
 
-VARIANT = dict(embed_dim=48, depth=12, num_heads=3, mlp_dim=64, patch_size=8)
+VARIANT = dict(embed_dim=48, depth=4, num_heads=3, mlp_dim=64, patch_size=8)
 CASE = Case(frames=3, resolution=16, batch_size=2, dtype="fp32")
 CPU = torch.device("cpu")
 
