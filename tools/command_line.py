@@ -22,7 +22,6 @@ class ConfigOptions(argparse.Action):
         """Add the pairs to those before."""
         from mmengine.config import DictAction
 
-
         read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
         read(parser, namespace, values, option_string)
 

@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     what.add_argument("--dtype", nargs="+", default=["fp32"], choices=("fp32", "bf16"))
     how = parser.add_argument_group("measuring")
     how.add_argument("--repetitions", type=int, default=5)
-    how.add_argument("--seconds", type=float, default=0.0, help="of one measurement, at least")
+    how.add_argument("--seconds", type=float, default=0.3, help="of one measurement, at least")
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     how.add_argument("--compile", action="store_true", help="compile our blocks; minutes at first")
     output = parser.add_argument_group("results")

@@ -83,7 +83,11 @@ def _preprocessor(name: str) -> dict[str, Any]:
     return {"type": kind, "mean": MEAN, "std": STD, "format_shape": "NCTHW"}
 
 
-def _in_block(unit: type, aligner: bool = False) -> Callable[[Size, Case], Parts]:
+def _in_block(
+    unit: type, *, aligner: bool = False, is_upper: bool = False
+) -> Callable[[Size, Case], Parts]:
+    """Return what makes the parts; ``is_upper``: adapters in the upper two thirds alone."""
+
     def parts(size: Size, case: Case) -> Parts:
         adapter = {
             "type": TemporalAdapter,
@@ -93,7 +97,8 @@ def _in_block(unit: type, aligner: bool = False) -> Callable[[Size, Case], Parts
         }
         encoder = {"type": AligningEncoder, "embed_dim": size.embed_dim, "warp": "affine"}
         neck = {"type": AMFlow, "normalize": "column", "aligner": encoder if aligner else None}
-        return {"type": AMFlowViT, "adapter": adapter}, neck
+        layers = list(range(size.depth // 3 if is_upper else 0, size.depth))
+        return {"type": AMFlowViT, "adapter": adapter, "adapter_layers": layers}, neck
 
     return parts
 
@@ -141,6 +146,7 @@ def _plain(train_all: bool) -> Callable[[Size, Case], Parts]:
 _RECIPES: dict[str, Callable[[Size, Case], Parts]] = {
     FROZEN: _plain(train_all=False),
     IN_BLOCK: _in_block(TCNUnit),
+    "AM Flow in_block, TCN, upper blocks": _in_block(TCNUnit, is_upper=True),
     "AM Flow in_block, transformer": _in_block(TransformerUnit),
     "AM Flow in_block, LSTM": _in_block(LSTMUnit),
     "AM Flow in_block, TCN, moving camera": _in_block(TCNUnit, aligner=True),

@@ -26,7 +26,7 @@ class QuickGELU(nn.Module):
 
 
 class _QuickGELU(torch.autograd.Function):
-    """Value and gradient in the operations that autograd would take, hence to the bit."""
+    """The value to the bit; the gradient to rounding, in one pass over the hidden layer."""
 
     @staticmethod
     def forward(x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
@@ -40,10 +40,10 @@ class _QuickGELU(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        # x sigmoid(a x) = silu(a x) / a, whose derivative is that of silu at a x.
         (x,) = ctx.saved_tensors
-        sigmoid = x.mul(1.702).sigmoid_()
-        through_sigmoid = torch.ops.aten.sigmoid_backward(gradient * x, sigmoid).mul_(1.702)
-        return through_sigmoid.add_(sigmoid.mul_(gradient))
+        scaled = x * 1.702
+        return torch.ops.aten.silu_backward.grad_input(gradient, scaled, grad_input=scaled)
 
 
 def build_activation(name: Activation) -> nn.Module:

@@ -130,7 +130,10 @@ class TransformerBlock(nn.Module):
     def _attend_over_time(self, x: Float[Tensor, "B T N C"]) -> Float[Tensor, "B T N C"]:
         """Let every token attend to itself in all frames, by the attention of this block."""
         num_tokens = x.shape[2]
-        attended, _, _ = self.attn(x.transpose(1, 2).flatten(0, 1))
+        # A linear layer would take a transposed tensor, and a transposed gradient, in small pieces.
+        attended, _, _ = self.attn(x.transpose(1, 2).flatten(0, 1).contiguous())
+        if attended.requires_grad:
+            attended.register_hook(torch.Tensor.contiguous)
         return self.ls1(attended).unflatten(0, (-1, num_tokens)).transpose(1, 2)
 
     def _run(self, part: Callable[..., Any], x: Float[Tensor, "*batch C"]) -> Any:

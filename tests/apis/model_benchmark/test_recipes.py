@@ -21,6 +21,7 @@ from tests.apis.model_benchmark.tiny import CASE, VARIANT
 TRAINED = {
     FROZEN: {"cls_head"},
     IN_BLOCK: {"after_attention", "norm", "cls_head"},
+    "AM Flow in_block, TCN, upper blocks": {"after_attention", "norm", "cls_head"},
     "AM Flow in_block, transformer": {"after_attention", "norm", "cls_head"},
     "AM Flow in_block, LSTM": {"after_attention", "norm", "cls_head"},
     "AM Flow in_block, TCN, moving camera": {"after_attention", "norm", "cls_head", "aligner"},
@@ -84,7 +85,7 @@ def test_units_differ():
         for name in model_names()
         if name.startswith("AM Flow in_block")
     }
-    assert len(sizes) == 4
+    assert len(sizes) == 5  # TCN in all and in the upper blocks, two other units, an aligner
 
 
 def test_unknown_model_is_refused():

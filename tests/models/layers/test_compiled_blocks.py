@@ -17,6 +17,7 @@ from tests.models.tiny import B, clips_of, fixed, in_block, side
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("own_checks_only"),  # the compiler cannot trace those of the test run
     pytest.mark.skipif(
         not (shutil.which("g++") or shutil.which("clang++")), reason="needs a C++ compiler"
     ),
@@ -57,14 +58,15 @@ def test_features_and_gradients_are_those_of_plain_blocks(kind, family):
     expected, found = step(plain), step(compiled)
     assert counters["stats"]["unique_graphs"] > 0
     assert len(found) == len(expected)
+    # Beside the ladder tokens are kept in half precision, whose last digit may tip over.
+    tolerance = {"rtol": 1e-4, "atol": 1e-5 if kind is AMFlowViT else 5e-4}
     for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, theirs, **tolerance)
     with torch.no_grad():
         torch.testing.assert_close(
             compiled["backbone"](clips_of(), compiled["neck"]).features,
             plain["backbone"](clips_of(), plain["neck"]).features,
-            rtol=1e-4,
-            atol=1e-5,
+            **tolerance,
         )
 
 
