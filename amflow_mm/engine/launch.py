@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from amflow_mm.engine.checkpoint import resolve_resume
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.config_file import read_config
+from amflow_mm.engine.config_layout import READ_VARIABLES, TOP_KEYS
 from amflow_mm.engine.data_check import check_data, check_weights
 from amflow_mm.engine.errors import UserError
 from amflow_mm.engine.runner import AMFlowRunner
@@ -54,14 +55,27 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It is no config.
+        UserError: It is no config, or an option would change nothing.
         ConfigError: It cannot be parsed, or imports what does not exist.
     """
     cfg = read_config(path)
     if options:
+        _check_options(options)
         cfg.merge_from_dict(copy.deepcopy(dict(options)))  # the merge eats `_delete_` keys
     cfg.setdefault("default_scope", "amflow_mm")
     return cfg
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse to set a variable of the file: what it served for was made when the file was read."""
+    for key in options:
+        name = key.partition(".")[0]
+        if name not in TOP_KEYS | READ_VARIABLES:
+            raise UserError(
+                f"--cfg-options {key} would change nothing: {name!r} is no section of a config, "
+                "and a variable of the file was read with the file; name the key that is meant, "
+                "such as model.cls_head.num_classes, or edit the file"
+            )
 
 
 def set_run(cfg: Config, *, work_dir: str | None, launcher: str, local_rank: int) -> None:

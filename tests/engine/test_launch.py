@@ -33,11 +33,16 @@ def test_missing_config_is_one_line():
 
 def test_options_override_nested_keys_and_list_items(tmp_path):
     path = write_experiment(tmp_path / "experiment")
-    cfg = load_config(
-        str(path), {"optim_wrapper.optimizer.lr": 5, "clip_pipeline.1": {"type": "X"}}
-    )
+    pipeline = "train_dataloader.dataset.pipeline"
+    cfg = load_config(str(path), {"optim_wrapper.optimizer.lr": 5, f"{pipeline}.1": {"type": "X"}})
     assert cfg.optim_wrapper.optimizer.lr == 5
-    assert cfg.clip_pipeline[1].type == "X"
+    assert cfg.train_dataloader.dataset.pipeline[1].type == "X"
+
+
+def test_an_option_that_would_change_nothing_is_refused(tmp_path):
+    path = write_experiment(tmp_path / "experiment")
+    with pytest.raises(UserError, match="--cfg-options clip_pipeline.1 would change nothing"):
+        load_config(str(path), {"clip_pipeline.1": {"type": "X"}})
 
 
 def test_scope_is_ours_unless_the_config_says_otherwise(tmp_path):
