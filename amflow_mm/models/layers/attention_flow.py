@@ -234,8 +234,9 @@ def check_inputs(
     else:
         expected = (num_clips, num_frames - 1, num_patches, num_patches)
         shapes = set() if correspondence is None else {tuple(correspondence.shape)}
-    for shape in shapes - {expected}:
-        raise ValueError(
-            f"correspondence has shape {shape}, expected (B, T-1, P, P) or, of taps, "
-            f"(B, T-1, P, K) = {expected}"
-        )
+    for shape in shapes:
+        if shape != expected:
+            raise ValueError(
+                f"correspondence has shape {shape}, expected (B, T-1, P, P) or, of taps, "
+                f"(B, T-1, P, K) = {expected}"
+            )
