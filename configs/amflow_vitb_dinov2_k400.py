@@ -2,8 +2,8 @@
 
 Method: flow and temporal adapter with TCN in all 12 blocks; aligning encoder, affine.
 Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 3 clips x 1 crop.
-Cost:   4,986,262 trainable of 91,564,438 parameters; 231.4 GMACs a view of 8 frames of 224 x 224,
-        694.1 a video of 3 views.
+Cost:   4,986,262 trainable of 91,564,438 parameters; 228.5 GMACs a view of 8 frames of 224 x 224,
+        685.6 a video of 3 views.
 Expect: not run yet.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_dinov2_k400.py 8

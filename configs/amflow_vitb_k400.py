@@ -2,8 +2,8 @@
 
 Method: flow and temporal adapter with TCN in all 12 blocks; aligning encoder, affine.
 Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 3 clips x 1 crop.
-Cost:   4,986,262 trainable of 90,784,150 parameters; 172.5 GMACs a view of 8 frames of 224 x 224,
-        517.5 a video of 3 views.
+Cost:   4,986,262 trainable of 90,784,150 parameters; 171.2 GMACs a view of 8 frames of 224 x 224,
+        513.7 a video of 3 views.
 Expect: not run yet. Published peers, same image model, 8 frames, top-1: AIM (arXiv:2302.03024)
         83.9; the released model of ST-Adapter (arXiv:2206.13559, its repository's table) 82.2.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).

@@ -4,8 +4,8 @@ Method: flow and temporal adapter with TCN in all 12 blocks.
 Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 1 clip x 3 crops. The protocol's measure is the
         mean class accuracy (acc/mean1), by which the best checkpoint is chosen on its own
         validation subjects; never compare it with top-1.
-Cost:   4,108,063 trainable of 89,905,951 parameters; 149.0 GMACs a view of 8 frames of 224 x 224,
-        446.9 a video of 3 views.
+Cost:   4,108,063 trainable of 89,905,951 parameters; 148.9 GMACs a view of 8 frames of 224 x 224,
+        446.8 a video of 3 views.
 Expect: not run yet.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_smarthome_cs.py 8

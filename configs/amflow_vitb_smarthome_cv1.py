@@ -2,8 +2,8 @@
 
 Method: flow and temporal adapter with TCN in all 12 blocks.
 Recipe: as amflow_vitb_smarthome_cs, with the 19 classes and the lists of CV1.
-Cost:   4,098,835 trainable of 89,896,723 parameters; 149.0 GMACs a view of 8 frames of 224 x 224,
-        446.9 a video of 3 views.
+Cost:   4,098,835 trainable of 89,896,723 parameters; 148.9 GMACs a view of 8 frames of 224 x 224,
+        446.8 a video of 3 views.
 Expect: not run yet.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).
 Run:    tools/dist_train.sh configs/amflow_vitb_smarthome_cv1.py 8

@@ -3,8 +3,8 @@
 Method: flow and temporal adapter with TCN in all 12 blocks; aligning encoder, affine.
 Recipe: AdamW 3e-4, batch 64, 50 epochs, RandAugment, random erasing, label smoothing; tested on
         1 clip x 3 crops.
-Cost:   4,812,468 trainable of 90,610,356 parameters; 172.5 GMACs a view of 8 frames of 224 x 224,
-        517.5 a video of 3 views.
+Cost:   4,812,468 trainable of 90,610,356 parameters; 171.2 GMACs a view of 8 frames of 224 x 224,
+        513.7 a video of 3 views.
 Expect: not run yet. Published peer, same image model, 8 frames, top-1: the released model of
         ST-Adapter (arXiv:2206.13559, its repository's table) 66.9.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md), torchvision

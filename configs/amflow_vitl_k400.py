@@ -2,8 +2,8 @@
 
 Method: flow and temporal adapter with TCN in all 24 blocks; aligning encoder, affine.
 Recipe: AdamW 3e-4, batch 64, 30 epochs; tested on 3 clips x 1 crop.
-Cost:   15,481,750 trainable of 318,659,478 parameters; 757.2 GMACs a view of 8 frames of 224 x
-        224, 2271.7 a video of 3 views.
+Cost:   15,481,750 trainable of 318,659,478 parameters; 751.6 GMACs a view of 8 frames of 224 x
+        224, 2254.7 a video of 3 views.
 Expect: not run yet. Published peer, same image model, 8 frames, top-1: AIM (arXiv:2302.03024)
         86.8.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md).

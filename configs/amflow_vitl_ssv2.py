@@ -3,8 +3,8 @@
 Method: flow and temporal adapter with TCN in all 24 blocks; aligning encoder, affine.
 Recipe: AdamW 3e-4, batch 64, 50 epochs, RandAugment, random erasing, label smoothing; tested on
         1 clip x 3 crops.
-Cost:   15,250,100 trainable of 318,427,828 parameters; 757.2 GMACs a view of 8 frames of 224 x
-        224, 2271.7 a video of 3 views.
+Cost:   15,250,100 trainable of 318,427,828 parameters; 751.6 GMACs a view of 8 frames of 224 x
+        224, 2254.7 a video of 3 views.
 Expect: not run yet.
 Needs:  data (docs/data.md), image weights fetched on first use (docs/weights.md), torchvision
         (requirements/optional.txt).

@@ -29,6 +29,7 @@ from amflow_mm.models.layers import (
     TransformerUnit,
     attention_map_flow,
 )
+from amflow_mm.models.layers.correspondence import dense
 from amflow_mm.models.necks import AMFlow
 from amflow_mm.testing import fixed_init_, fixed_tensor, regenerate
 
@@ -85,7 +86,8 @@ def _aligning_encoders() -> Arrays:
     x = fixed_tensor((2, 3, 15, 7), tag="x")
     out = {"x": x}
     for warp in ("dense", "window", "affine"):
-        out[warp] = fixed_init_(AligningEncoder(7, 6, warp=warp, num_heads=3))(x, (3, 5))
+        encoder = fixed_init_(AligningEncoder(7, 6, warp=warp, num_heads=3))
+        out[warp] = dense(encoder(x, (3, 5)))
     return _arrays(**out)
 
 

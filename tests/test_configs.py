@@ -11,12 +11,15 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from amflow_mm.apis.complexity import ClipShape, build_on_meta, measure_complexity, read_views
+from amflow_mm.datasets import FrozenFeatureDataset
 from amflow_mm.datasets.transforms import VideoDecode, VideoInit
 from amflow_mm.datasets.transforms.cached_clip import flat_steps
+from amflow_mm.datasets.video_list_dataset import VideoListDataset
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.config_layout import DATALOADERS
+from amflow_mm.engine.hooks import FrozenFeatureHook
 from amflow_mm.engine.launch import load_config
-from amflow_mm.models.layers import AligningEncoder
+from amflow_mm.models.layers import AffineAligner, AligningEncoder
 from amflow_mm.models.peft import parameter_report
 from amflow_mm.registry import METRICS, TRANSFORMS
 from tests.config_files import BIG, CUSTOM, NAMES, PEERS, ROOT, load, path_of, video_dataset
@@ -25,7 +28,8 @@ REQUIRED = {
     "amflow_vitb_k400", "amflow_vitl_k400", "amflow_vitb_dinov2_k400", "amflow_vitb_ssv2",
     "amflow_vitl_ssv2", "amflow_vitb_smarthome_cs", "amflow_vitb_smarthome_cv1",
     "amflow_vitb_smarthome_cv2", "amflow_vits_motion", "amflow_vits_motion_moving_camera",
-    "amflow_vits_custom",
+    "amflow_vits_custom", "amflow_side_vitb_k400", "amflow_side_vitb_ssv2",
+    "amflow_side_vitb_smarthome_cs",
 }  # fmt: skip
 COST = re.compile(
     r"Cost: ([\d,]+) trainable of ([\d,]+) parameters; ([\d.]+) GMACs a view of (\d+) frames of "
@@ -102,7 +106,10 @@ def test_headers_and_code_agree_about_the_camera():
         assert f"{'moving' if is_moving else 'static'} camera" in header(name)
         assert (aligner is not None) == is_moving
         if is_moving:
-            assert (aligner.type, aligner.warp) == (AligningEncoder, "affine")
+            # What is trained inside the flow could not be kept beside a ladder.
+            is_side = "_side_" in name
+            assert aligner.type is (AffineAligner if is_side else AligningEncoder)
+            assert aligner.get("warp", "affine") == "affine"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,6 +134,46 @@ def test_schedule_ends_with_the_training(name):
     assert cosine.get("T_max", cosine.end - cosine.begin) == cosine.end - cosine.begin
     assert cosine.eta_min < cfg.optim_wrapper.optimizer.lr
     assert cfg.auto_scale_lr.base_batch_size > 0
+
+
+DISK = re.compile(r"Disk: .*?\b([\d.]+) (?:MB a clip )?as int8: ([\d.]+) ([GT]B) for training and")
+NUM_CLIPS = {"k400": 240_436 + 19_796, "ssv2": 168_913 + 24_777, "cs": 8_831 + 1_854}
+"""Training and validation, as in docs/datasets."""
+
+
+@pytest.mark.parametrize("name", [name for name in BIG if "_side_" in name])
+def test_features_take_what_the_header_says(name):
+    cfg = load(name)
+    backbone = build_on_meta(cfg).backbone
+    num_frames, width, num_layers = 8, backbone.embed_dim, len(backbone.layers)
+    num_patches = (224 // backbone.patch_size) ** 2
+    small = 4 * num_frames * (width + num_layers * num_patches) + 8 * num_layers * width
+    size = num_layers * num_frames * num_patches * width + small
+    a_clip, total, unit = DISK.search(" ".join(header(name).split())).groups()
+    assert f"{size / 1e6:.1f}" == a_clip
+    needed = size * NUM_CLIPS[name.rpartition("_")[2]]
+    assert f"{needed / {'GB': 1e9, 'TB': 1e12}[unit]:.3g}" == total
+    assert needed < cfg.max_gigabytes * 1e9
+    hook = next(h for h in cfg.custom_hooks if h.type is FrozenFeatureHook)
+    assert (hook.kept_as, hook.max_gigabytes) == ("int8", cfg.max_gigabytes)
+
+
+@pytest.mark.parametrize("name", [name for name in BIG if "_side_" in name])
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_features_are_kept_as_the_key_on_top_says(name, is_kept, tmp_path):
+    text, count = re.subn(
+        r"(?m)^keep_features = \w+", f"keep_features = {is_kept}", path_of(name).read_text()
+    )
+    assert count == 1
+    (tmp_path / "_base_").symlink_to(ROOT / "configs" / "_base_")
+    (tmp_path / f"{name}.py").write_text(text.replace("num_draws = 1", "num_draws = 3"))
+    cfg = load_config(str(tmp_path / f"{name}.py"))
+    check_config(cfg)
+    for loader, num_draws in (("train_dataloader", 3), ("val_dataloader", 1)):
+        dataset = cfg[loader].dataset
+        assert (dataset.type is FrozenFeatureDataset) == is_kept
+        assert not is_kept or dataset.get("num_draws", 1) == num_draws
+    assert cfg.test_dataloader.dataset.type is VideoListDataset
 
 
 @pytest.mark.parametrize("name", BIG)

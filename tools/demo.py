@@ -6,9 +6,6 @@ python tools/demo.py
 import argparse
 from pathlib import Path
 
-from amflow_mm.apis.demo import format_report, run_demo
-from amflow_mm.engine.errors import one_line_errors
-
 
 def main() -> None:
     """Run the demo and print its table."""
@@ -18,6 +15,10 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of every training")
     args = parser.parse_args()
+    # Not before the command line is read: they take seconds.
+    from amflow_mm.apis.demo import format_report, run_demo
+    from amflow_mm.engine.errors import one_line_errors
+
     with one_line_errors():
         report = run_demo(args.out_dir, args.seed)
     print(f"\n{format_report(report)}")

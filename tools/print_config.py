@@ -4,10 +4,11 @@ python tools/print_config.py configs/amflow_vits_motion.py --cfg-options model.n
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from amflow_mm.engine.errors import one_line_errors
-from amflow_mm.engine.launch import add_config_arguments, load_config
+sys.path.append(str(Path(__file__).parent))  # for `python -m amflow_mm.tools.print_config`
+from command_line import add_config_arguments
 
 
 def main() -> None:
@@ -16,6 +17,10 @@ def main() -> None:
     add_config_arguments(parser)
     parser.add_argument("--save-path", type=Path, help="write it to this file instead")
     args = parser.parse_args()
+    # Not before the command line is read: they take seconds.
+    from amflow_mm.engine.errors import one_line_errors
+    from amflow_mm.engine.launch import load_config
+
     with one_line_errors():
         cfg = load_config(args.config, args.cfg_options)
     if args.save_path is None:

@@ -4,17 +4,11 @@ python tools/test.py configs/amflow_vits_motion.py work_dirs/amflow_vits_motion/
 """
 
 import argparse
+import sys
+from pathlib import Path
 
-from amflow_mm.engine.errors import one_line_errors
-from amflow_mm.engine.evaluate import check_evaluation, evaluate_checkpoint
-from amflow_mm.engine.launch import (
-    add_config_arguments,
-    add_run_arguments,
-    check_before_building,
-    load_config,
-    set_run,
-)
-from amflow_mm.visualization.confusion_matrix import draw_confusion_matrix
+sys.path.append(str(Path(__file__).parent))  # for `python -m amflow_mm.tools.test`
+from command_line import add_config_arguments, add_run_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,6 +29,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Test, print the report, draw the confusion matrix."""
     args = parse_args()
+    # Not before the command line is read: they take seconds.
+    from amflow_mm.engine.errors import one_line_errors
+    from amflow_mm.engine.evaluate import check_evaluation, evaluate_checkpoint
+    from amflow_mm.engine.launch import check_before_building, load_config, set_run
+    from amflow_mm.visualization.confusion_matrix import draw_confusion_matrix
+
     with one_line_errors():
         cfg = load_config(args.config, args.cfg_options)
         set_run(cfg, work_dir=args.work_dir, launcher=args.launcher, local_rank=args.local_rank)

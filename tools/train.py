@@ -4,18 +4,11 @@ python tools/train.py configs/amflow_vits_motion.py --work-dir work_dirs/motion
 """
 
 import argparse
+import sys
+from pathlib import Path
 
-from amflow_mm.engine.errors import one_line_errors
-from amflow_mm.engine.launch import (
-    TrainOptions,
-    add_config_arguments,
-    add_run_arguments,
-    build_runner,
-    check_before_building,
-    load_config,
-    set_run,
-    set_train_options,
-)
+sys.path.append(str(Path(__file__).parent))  # for `python -m amflow_mm.tools.train`
+from command_line import add_config_arguments, add_run_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,6 +40,17 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Check everything, then train."""
     args = parse_args()
+    # Not before the command line is read: they take seconds.
+    from amflow_mm.engine.errors import one_line_errors
+    from amflow_mm.engine.launch import (
+        TrainOptions,
+        build_runner,
+        check_before_building,
+        load_config,
+        set_run,
+        set_train_options,
+    )
+
     options = TrainOptions(
         resume=args.resume,
         amp=args.amp,

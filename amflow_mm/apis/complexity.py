@@ -14,10 +14,9 @@ weights files nor memory for them are needed.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,23 +27,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from amflow_mm.apis.model_parts import LABELS, PARTS, Part, announced, find_parts, part_of
 from amflow_mm.datasets.transforms.cached_clip import flat_steps
 from amflow_mm.engine.errors import UserError
-from amflow_mm.models import AMFlowSideViT, ImageViT
-from amflow_mm.models.necks import FlowNeck
-from amflow_mm.models.peft import AdapterModule
+from amflow_mm.models import AMFlowSideViT
 from amflow_mm.registry import MODELS, TRANSFORMS
-
-Part = Literal["frozen_vit", "am_flow", "aligner", "adapters", "head"]
-PARTS: tuple[Part, ...] = get_args(Part)
-LABELS: dict[str, str] = {"frozen_vit": "frozen ViT", "am_flow": "AM flow"}
-"""How a part is called where its name does not do."""
-
-IMAGE_MODEL = frozenset({"embedding", "norm_pre", "blocks", "norm"})
-"""Children of an ImageViT; what else a backbone built on it has, adapts it."""
-
-ENTRANCES = ("forward", "measure", "finish", "frame_vectors")
-"""Methods by which a part is put to work: a neck is also asked in two steps, a rung read out."""
 
 FUSED = ("attention", "lstm", "gru", "rnn")
 """Words in the names of kernels that hide products."""
@@ -139,21 +126,57 @@ def measure_complexity(model: nn.Module, shape: ClipShape) -> Complexity:
         model: Recognizer on any device, best on meta (:func:`build_on_meta`).
         shape: Size of the clip.
     """
-    roots = _find_parts(model)
-    counter = _MacCounter()
-    # The kernel for one product after the other: the fused ones do not show theirs.
-    with _attributed(model, roots, counter), counter, sdpa_kernel(SDPBackend.MATH):
-        model(_make_inputs(model, shape), stage="head")
+    roots = find_parts(model)
+    with announced(model, roots, (counter := _MacCounter()).attribute):
+        counter.watch(lambda: model(_make_inputs(model, shape), stage="head"))
     parameters: Counter[Part] = Counter()
     trainable: Counter[Part] = Counter()
     for name, parameter in model.named_parameters():
-        part = _part_of(name, roots)
+        part = part_of(name, roots)
         parameters[part] += parameter.numel()
         trainable[part] += parameter.numel() * parameter.requires_grad
     parts = {
         part: PartCost(parameters[part], trainable[part], counter.macs[part]) for part in PARTS
     }
     return Complexity(shape, parts)
+
+
+def count_macs(run: Callable[[], Any]) -> int:
+    """Return the MACs of all that a function runs; on the meta device it costs nothing."""
+    counter = _MacCounter()
+    counter.watch(run)
+    return counter.macs.total()
+
+
+def count_view_macs(
+    model: nn.Module, shape: ClipShape, *, training: bool = False, from_features: bool = False
+) -> int:
+    """Return the MACs of one view: of the forward pass, or of a training step.
+
+    The backward pass is what runs, not a multiple of the forward pass: it ends at the lowest
+    trained parameter and forms no gradients of frozen weights. Optimisers multiply no matrices.
+
+    Args:
+        model: Recognizer on any device, best on meta (:func:`build_on_meta`).
+        shape: Size of the clip.
+        training: Whether the backward pass follows.
+        from_features: Without the frozen model of a side ladder, whose features are given.
+    """
+    device = next(model.parameters()).device
+    clip = torch.zeros(1, 1, 3, *shape, device=device)
+    inputs = _make_inputs(model, shape) if from_features else clip
+
+    def run() -> None:
+        scores = model(inputs, stage="head")
+        if training:
+            scores.sum().backward()
+
+    was_training = model.training
+    with torch.set_grad_enabled(training):
+        model.train(training)
+        macs = count_macs(run)
+    model.train(was_training).zero_grad()
+    return macs
 
 
 def read_views(cfg: Config) -> Views | None:
@@ -183,6 +206,12 @@ class _MacCounter(TorchDispatchMode):
         self.macs: Counter[Part] = Counter()
         self._at_work: list[Part] = ["frozen_vit"]
 
+    def watch(self, run: Callable[[], Any]) -> None:
+        """Run a function and count."""
+        # The kernel for one product after the other: the fused ones do not show theirs.
+        with self, sdpa_kernel(SDPBackend.MATH):
+            run()
+
     def attribute(self, part: Part, method: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a method so that what runs inside it counts for ``part``."""
 
@@ -202,7 +231,9 @@ class _MacCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         operator = func.overloadpacket
-        if operator in flop_registry:
+        if operator is torch.ops.aten.convolution_backward:
+            self.macs[self._at_work[-1]] += _conv_backward_macs(*args)
+        elif operator in flop_registry:
             flops = flop_registry[operator](*args, **kwargs, out_val=out)
             self.macs[self._at_work[-1]] += flops // 2
         elif any(word in operator.__name__ for word in FUSED):
@@ -213,42 +244,14 @@ class _MacCounter(TorchDispatchMode):
         return out
 
 
-def _find_parts(model: nn.Module) -> dict[str, Part]:
-    """Return the topmost module names of each part; what stands below belongs to it too."""
-    roots: dict[str, Part] = {"": "frozen_vit", "neck": "am_flow", "cls_head": "head"}
-    for name, module in model.named_modules():
-        if isinstance(module, FlowNeck):
-            roots[f"{name}.aligner"] = "aligner"
-        elif name.startswith("backbone.") and isinstance(module, AdapterModule):
-            roots[name] = "adapters"
-        elif name == "backbone" and isinstance(module, ImageViT):
-            additions = {child for child, _ in module.named_children()} - IMAGE_MODEL
-            roots |= dict.fromkeys((f"backbone.{child}" for child in additions), "adapters")
-    return roots
+def _conv_backward_macs(gradient: Tensor, x: Tensor, weight: Tensor, *options: Any) -> int:
+    """Return the MACs of a convolution's way back: each gradient takes as many as the way there.
 
-
-def _part_of(name: str, roots: dict[str, Part]) -> Part:
-    while name not in roots:
-        name = name.rpartition(".")[0]
-    return roots[name]
-
-
-@contextmanager
-def _attributed(model: nn.Module, roots: dict[str, Part], counter: _MacCounter) -> Iterator[None]:
-    """Let every module of a model announce its part, as long as the context lasts."""
-    entrances = [
-        (module, method, _part_of(name, roots))
-        for name, module in model.named_modules()
-        for method in ENTRANCES
-        if hasattr(module, method)
-    ]
-    for module, method, part in entrances:
-        setattr(module, method, counter.attribute(part, getattr(module, method)))
-    try:
-        yield
-    finally:
-        for module, method, _ in entrances:
-            delattr(module, method)
+    torch's own formula knows no groups: of a depthwise convolution it makes a dense one.
+    """
+    *_, is_transposed, _, _, output_mask = options
+    reached = x if is_transposed else gradient
+    return reached.numel() * weight[0].numel() * sum(output_mask[:2])
 
 
 def _make_inputs(model: nn.Module, shape: ClipShape) -> Tensor | dict[str, Tensor]:

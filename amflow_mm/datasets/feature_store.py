@@ -15,6 +15,9 @@ from amflow_mm.errors import UnreadableFileError
 
 Row = Mapping[str, np.ndarray]
 
+_Entry = tuple[str, tuple[int, ...]]
+"""Of an array: dtype and shape."""
+
 
 class FeatureStore:
     """Rows of named arrays of fixed shape, written in any order, each marked when complete.
@@ -88,6 +91,10 @@ class FeatureStore:
         """Return the size on disk."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
+    def num_bytes_with(self, example: Row) -> int:
+        """Return the size on disk of all rows, were they laid out like ``example``."""
+        return sum(_num_bytes(entry) for entry in self._layout(example).values())
+
     @cached_property
     def _maps(self) -> dict[str, np.memmap]:
         path = self.folder / "layout.json"
@@ -116,17 +123,15 @@ class FeatureStore:
                 "kept dataset must have one size, length and number of views"
             )
 
+    def _layout(self, example: Row) -> dict[str, _Entry]:
+        arrays = example.items()
+        layout = {name: (value.dtype.name, (self.num_rows, *value.shape)) for name, value in arrays}
+        return {**layout, "done": ("uint8", (self.num_rows,))}
+
     def _create(self, example: Row) -> None:
         """Lay out the arrays like ``example``, aside and then renamed into place."""
-        layout = {
-            name: (value.dtype.name, (self.num_rows, *value.shape))
-            for name, value in example.items()
-        }
-        layout["done"] = ("uint8", (self.num_rows,))
-        sizes = {
-            name: math.prod(shape) * np.dtype(dtype).itemsize
-            for name, (dtype, shape) in layout.items()
-        }
+        layout = self._layout(example)
+        sizes = {name: _num_bytes(entry) for name, entry in layout.items()}
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         # The files take their space as rows are written: a disk that is too small would be full
         # only hours later.
@@ -149,6 +154,11 @@ class FeatureStore:
             shutil.rmtree(scratch)
             if not self.exists:
                 raise
+
+
+def _num_bytes(entry: _Entry) -> int:
+    dtype, shape = entry
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _overwrite(path: Path, pieces: Mapping[int, bytes], *, flags: int = 0) -> None:

@@ -64,6 +64,9 @@ TOP_KEYS = frozenset(
     }
 ) - {"self", "cfg"}
 
+# Variables of a file that tools read from the finished config.
+READ_VARIABLES = frozenset({"classes_file", "data_help"})
+
 # Arguments that hold something of another registry than the object that takes them.
 ARGUMENTS: dict[str, Registry] = {
     "model": registries.MODELS,

@@ -1,6 +1,5 @@
 """From a command line to a runner: what tools/train.py and tools/test.py have in common."""
 
-import argparse
 import copy
 import os
 from collections.abc import Mapping, Sequence
@@ -9,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from amflow_mm.engine.checkpoint import resolve_resume
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.config_file import read_config
+from amflow_mm.engine.config_layout import READ_VARIABLES, TOP_KEYS
 from amflow_mm.engine.data_check import check_data, check_weights
 from amflow_mm.engine.errors import UserError
 from amflow_mm.engine.runner import AMFlowRunner
@@ -22,36 +22,6 @@ from amflow_mm.registry import RUNNERS
 
 AUTOCAST = "amflow_mm.engine.optim.AutocastOptimWrapper"
 LOSS_SCALED = "mmengine.optim.AmpOptimWrapper"
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the config and its overrides."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override keys of the config, e.g. model.neck.temperature=1.0 or "
-        'key="[(a,b),(c,d)]" (quoted, without blanks)',
-    )
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where results go and how processes are started."""
-    parser.add_argument("--work-dir", help="folder of the results; ./work_dirs/CONFIG by default")
-    parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none",
-        help="what has started the processes",
-    )  # fmt: skip
-    parser.add_argument(
-        "--local_rank", "--local-rank", type=int, default=0,
-        help="rank on this node, for launchers that pass it as an argument",
-    )  # fmt: skip
-    parser.add_argument(
-        "--dry-run", action="store_true",
-        help="check config, data and files, then stop before anything is built",
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,14 +55,27 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
 
     Raises:
         MissingFileError: There is no such file.
-        UserError: It is no config.
+        UserError: It is no config, or an option would change nothing.
         ConfigError: It cannot be parsed, or imports what does not exist.
     """
     cfg = read_config(path)
     if options:
+        _check_options(options)
         cfg.merge_from_dict(copy.deepcopy(dict(options)))  # the merge eats `_delete_` keys
     cfg.setdefault("default_scope", "amflow_mm")
     return cfg
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse to set a variable of the file: what it served for was made when the file was read."""
+    for key in options:
+        name = key.partition(".")[0]
+        if name not in TOP_KEYS | READ_VARIABLES:
+            raise UserError(
+                f"--cfg-options {key} would change nothing: {name!r} is no section of a config, "
+                "and a variable of the file was read with the file; name the key that is meant, "
+                "such as model.cls_head.num_classes, or edit the file"
+            )
 
 
 def set_run(cfg: Config, *, work_dir: str | None, launcher: str, local_rank: int) -> None:

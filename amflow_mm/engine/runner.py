@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.dist import is_distributed, is_main_process, master_only
 from mmengine.fileio import join_path
@@ -79,7 +80,12 @@ class AMFlowRunner(Runner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a loader whose samples are seeded one by one (``seeding``)."""
+        """Build a loader whose samples are seeded one by one (``seeding``).
+
+        With a GPU it pins what it loads, unless its config says otherwise.
+        """
+        if isinstance(dataloader, dict):
+            dataloader = {"pin_memory": torch.cuda.is_available(), **dataloader}
         if seed is None or not isinstance(dataloader, dict):
             return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         return build_seeded_dataloader(dataloader, seed, diff_rank_seed=diff_rank_seed)

@@ -251,5 +251,6 @@ def test_a_disk_that_is_too_small_raises_before_anything_is_written(store, monke
 def test_the_size_on_disk_is_that_of_the_files(store):
     store.write({0: row_of(0)})
     row_size = 2 * 3 * 2 + 5 * 4 + 8 + 1
+    assert store.num_bytes_with(row_of(1)) == NUM_ROWS * row_size
     layout = os.path.getsize(store.folder / "layout.json")
     assert store.num_bytes() == NUM_ROWS * row_size + layout

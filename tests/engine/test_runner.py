@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from amflow_mm.engine.config_check import ConfigError
 from amflow_mm.engine.errors import CheckpointError, MissingFileError
@@ -270,3 +271,19 @@ def test_new_style_config_trains_like_the_classic_one(experiment, tmp_path):
     train_here(tmp_path / "new/new_style.py", tmp_path / "dumped")
     assert_same_run(tmp_path / "new/epoch_2.pth", tmp_path / "classic/epoch_2.pth")
     assert_same_run(tmp_path / "new/epoch_2.pth", tmp_path / "dumped/epoch_2.pth")
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_loaders_pin_what_they_load_where_there_is_a_gpu(has_gpu, seed, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    config = {
+        "batch_size": 1,
+        "num_workers": 0,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "dataset": TensorDataset(torch.zeros(2)),
+    }
+    assert AMFlowRunner.build_dataloader(config, seed=seed).pin_memory == has_gpu
+    config["pin_memory"] = not has_gpu
+    assert AMFlowRunner.build_dataloader(config, seed=seed).pin_memory != has_gpu
+    assert config.keys() == {"batch_size", "num_workers", "sampler", "dataset", "pin_memory"}

@@ -9,6 +9,11 @@ counted stands in amflow_mm/apis/complexity.py.
 
 import argparse
 import json
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))  # of command_line.py
+from command_line import add_config_arguments
 
 from amflow_mm.apis.complexity import (
     ClipShape,
@@ -20,7 +25,7 @@ from amflow_mm.apis.complexity import (
 )
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.errors import UserError, one_line_errors
-from amflow_mm.engine.launch import add_config_arguments, load_config
+from amflow_mm.engine.launch import load_config
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,11 +8,16 @@ stands in amflow_mm/engine/parameter_sizes.py.
 """
 
 import argparse
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))  # of command_line.py
+from command_line import add_config_arguments
 
 from amflow_mm.apis.parameters import measure_config, to_record
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.errors import UserError, one_line_errors
-from amflow_mm.engine.launch import add_config_arguments, load_config
+from amflow_mm.engine.launch import load_config
 from amflow_mm.engine.reproducibility import write_json
 
 

@@ -8,12 +8,17 @@ trained beside. The merged file loads without it: with `model.backbone.pretraine
 """
 
 import argparse
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))  # of command_line.py
+from command_line import add_config_arguments
 
 from amflow_mm.apis.publishing import check_output, merge_adapters, strip_run_state
 from amflow_mm.engine.checkpoint_io import write_checkpoint
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.errors import one_line_errors
-from amflow_mm.engine.launch import add_config_arguments, load_config
+from amflow_mm.engine.launch import load_config
 
 
 def parse_args() -> argparse.Namespace:

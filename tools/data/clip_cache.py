@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # of command_line.py
+from command_line import add_config_arguments
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -22,7 +24,7 @@ from amflow_mm.datasets.clip_cache import filling, maintenance
 from amflow_mm.engine.config_check import check_config
 from amflow_mm.engine.config_layout import DATALOADERS
 from amflow_mm.engine.errors import UserError, one_line_errors
-from amflow_mm.engine.launch import add_config_arguments, load_config
+from amflow_mm.engine.launch import load_config
 from amflow_mm.registry import DATASETS
 
 SHOWN_FAILURES = 20

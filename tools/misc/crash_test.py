@@ -24,8 +24,10 @@ from typing import Any
 
 # Children are forked with everything imported; asking CUDA for devices here would break theirs.
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+sys.path.append(str(Path(__file__).parents[1]))  # of command_line.py
 
 import torch
+from command_line import add_config_arguments
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -34,7 +36,6 @@ from amflow_mm.engine.checkpoint_io import UNFINISHED
 from amflow_mm.engine.errors import MissingFileError, UserError, one_line_errors
 from amflow_mm.engine.launch import (
     TrainOptions,
-    add_config_arguments,
     build_runner,
     check_before_building,
     load_config,

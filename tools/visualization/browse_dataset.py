@@ -8,9 +8,12 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # of command_line.py
+from command_line import add_config_arguments
+
 from amflow_mm.apis.dataset_browser import DatasetBrowser
 from amflow_mm.engine.errors import UserError, one_line_errors
-from amflow_mm.engine.launch import add_config_arguments, load_config
+from amflow_mm.engine.launch import load_config
 from amflow_mm.progress import track
 from amflow_mm.visualization.dataset_page import PageWriter, SheetWriter
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from amflow_mm.apis.pipeline_benchmark.summary import Speed, Spread, summarize
+from amflow_mm.apis.pipeline_benchmark.summary import Speed, summarize
+from amflow_mm.apis.reporting import Rows, format_markdown, format_spread, format_text
 
 MODE_TITLES = {
     "process": "one process",
@@ -18,7 +19,6 @@ STAGE_TITLES = {
     "CachedClip": "clip cache",
 }
 Speeds = dict[tuple[str, str, str], Speed]
-Rows = list[list[str]]
 
 
 def summarize_run(run: dict[str, Any]) -> Speeds:
@@ -94,32 +94,6 @@ def merge_orders(orders: Sequence[Sequence[str]]) -> list[str]:
                 merged.insert(place, name)
             place = merged.index(name) + 1
     return merged
-
-
-def format_spread(spread: Spread, digits: int) -> str:
-    """Write a median and its range."""
-    if spread.low == spread.high:
-        return f"{spread.median:.{digits}f}"
-    return f"{spread.median:.{digits}f} ({spread.low:.{digits}f}-{spread.high:.{digits}f})"
-
-
-def format_text(rows: Rows) -> str:
-    """Lay a table out in columns, the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
-
-
-def format_markdown(rows: Rows) -> str:
-    """Write a table in Markdown."""
-    heading, *body = [f"| {' | '.join(row)} |" for row in rows]
-    rule = f"|---|{'---:|' * (len(rows[0]) - 1)}"
-    return "\n".join([heading, rule, *body])
 
 
 def describe_videos(run: dict[str, Any], videos: str) -> str:

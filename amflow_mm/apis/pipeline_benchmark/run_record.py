@@ -2,8 +2,6 @@
 
 import importlib.metadata
 import os
-import platform
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +11,7 @@ from amflow_mm.apis.pipeline_benchmark.agreement import compare_frames
 from amflow_mm.apis.pipeline_benchmark.benchmark import BenchmarkOptions, run_benchmark
 from amflow_mm.apis.pipeline_benchmark.subjects import BASELINE, Choice, make_subjects
 from amflow_mm.apis.pipeline_benchmark.video_set import VideoSet
-from amflow_mm.engine.reproducibility import collect_versions, describe_machine, find_git_commit
+from amflow_mm.apis.reporting import describe_run
 
 DECODERS = ("av", "opencv-python", "torchcodec")
 
@@ -35,12 +33,9 @@ def benchmark_pipelines(
     subjects = [
         subject for videos in sets for subject in make_subjects(videos, Path(folder), choice)
     ]
-    machine = describe_machine() | {"processor": _processor(), "load": os.getloadavg()[0]}
-    return {
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "git_commit": find_git_commit(),
-        "machine": machine,
-        "versions": collect_versions() | _decoder_versions(),
+    facts = describe_run()
+    return facts | {
+        "versions": facts["versions"] | _decoder_versions(),
         "baseline": BASELINE,
         "choice": asdict(choice),
         "options": asdict(options),
@@ -48,16 +43,6 @@ def benchmark_pipelines(
         "agreement": compare_frames(subjects),
         "measurements": run_benchmark(subjects, options),
     }
-
-
-def _processor() -> str:
-    """Return the name of the processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:  # not Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _decoder_versions() -> dict[str, str]:

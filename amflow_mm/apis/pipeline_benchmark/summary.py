@@ -5,21 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from amflow_mm.apis.reporting import Spread
+
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Middle and range of the values of all repetitions."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Summarise values, at least one."""
-        return cls(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import nn
 
-from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
+from amflow_mm.models.backbones.image_vit import ImageViT
+from amflow_mm.models.backbones.vit_layouts import FamilyName, check_layers
 from amflow_mm.models.layers import Adapter
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.registry import MODELS

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT
+from amflow_mm.models.backbones.image_vit import ImageViT
+from amflow_mm.models.backbones.vit_layouts import FamilyName
 from amflow_mm.models.layers import (
     Adapter,
     Grid,

@@ -16,8 +16,9 @@ from jaxtyping import Float
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
+from amflow_mm.models.backbones.image_vit import ImageViT
 from amflow_mm.models.backbones.output import BackboneOutput
+from amflow_mm.models.backbones.vit_layouts import FamilyName, check_layers
 from amflow_mm.models.layers import FlowModule, TemporalAdapter
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.models.registered_layers import build_adapter
@@ -49,6 +50,7 @@ class AMFlowViT(ImageViT):
         readout: See :class:`ImageViT`.
         drop_path_rate: See :class:`ImageViT`.
         use_checkpoint: See :class:`ImageViT`.
+        compile_blocks: See :class:`ImageViT`.
         train_norm: See :class:`ImageViT`.
     """
 
@@ -67,6 +69,7 @@ class AMFlowViT(ImageViT):
         readout: Literal["cls", "patch"] = "cls",
         drop_path_rate: float = 0.0,
         use_checkpoint: bool = False,
+        compile_blocks: bool = False,
         train_norm: bool = True,
     ) -> None:
         super().__init__(
@@ -79,6 +82,7 @@ class AMFlowViT(ImageViT):
             readout=readout,
             drop_path_rate=drop_path_rate,
             use_checkpoint=use_checkpoint,
+            compile_blocks=compile_blocks,
             train_norm=train_norm,
         )
         for layer in check_layers("adapter_layers", adapter_layers, len(self.blocks)):

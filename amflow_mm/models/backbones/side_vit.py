@@ -10,17 +10,20 @@ The rungs stand in ``amflow_mm/models/layers/side_ladder.py``.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from contextlib import AbstractContextManager
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
+from amflow_mm.models.backbones.image_vit import ImageViT
 from amflow_mm.models.backbones.output import BackboneOutput
+from amflow_mm.models.backbones.vit_layouts import FamilyName, check_layers
 from amflow_mm.models.layers import (
     FlowModule,
     FrameRung,
+    Grid,
     TokenRung,
     full_precision,
     zero_linear,
@@ -31,6 +34,7 @@ from amflow_mm.models.registered_layers import build_unit
 from amflow_mm.registry import MODELS
 
 FrozenFeatures = dict[str, Tensor]
+FrozenDtype = Literal["float32", "bfloat16"]
 
 
 @MODELS.register_module()
@@ -51,6 +55,9 @@ class AMFlowSideViT(ImageViT):
         output: ``"sum"`` adds the ladder to the frozen frame vector; ``"ladder"`` is the ladder
             alone, for data whose appearance only distracts; ``"frozen"`` is a plain probe of
             the frozen model, which shares kept features with the other two.
+        frozen_dtype: Of the matrix products in the frozen model. ``"float32"`` whatever the rest
+            of the run is trained in; ``"bfloat16"`` is faster and shakes the last digits, of the
+            flow too. Kept features know which.
         variant: See :class:`ImageViT`.
         family: See :class:`ImageViT`.
         pretrained: See :class:`ImageViT`.
@@ -58,6 +65,7 @@ class AMFlowSideViT(ImageViT):
         num_registers: See :class:`ImageViT`.
         activation: See :class:`ImageViT`.
         readout: See :class:`ImageViT`.
+        compile_blocks: See :class:`ImageViT`.
     """
 
     def __init__(
@@ -71,6 +79,7 @@ class AMFlowSideViT(ImageViT):
         num_frames: int = 32,
         flow_grid: int = 4,
         output: Literal["sum", "ladder", "frozen"] = "sum",
+        frozen_dtype: FrozenDtype = "float32",
         variant: str | dict[str, int] = "b16",
         family: FamilyName = "clip",
         pretrained: str | None = None,
@@ -78,6 +87,7 @@ class AMFlowSideViT(ImageViT):
         num_registers: int = 0,
         activation: Activation | None = None,
         readout: Literal["cls", "patch"] = "cls",
+        compile_blocks: bool = False,
     ) -> None:
         super().__init__(
             variant,
@@ -87,11 +97,17 @@ class AMFlowSideViT(ImageViT):
             num_registers=num_registers,
             activation=activation,
             readout=readout,
+            compile_blocks=compile_blocks,
         )
         self.layers = check_layers("layers", layers, len(self.blocks))
         if output not in ("sum", "ladder", "frozen"):
             raise ValueError(f"output={output!r} must be one of 'sum', 'ladder', 'frozen'")
+        if frozen_dtype not in get_args(FrozenDtype):
+            raise ValueError(
+                f"frozen_dtype={frozen_dtype!r} must be one of {get_args(FrozenDtype)}"
+            )
         self.output = output
+        self.frozen_dtype = frozen_dtype
         if output == "frozen":
             return
         if not self.layers:
@@ -135,7 +151,7 @@ class AMFlowSideViT(ImageViT):
 
     def frozen_recipe(self) -> dict[str, Any]:
         """Describe what :meth:`extract_frozen` depends on beside the frozen weights."""
-        return {
+        recipe = {
             "family": self.family,
             "activation": self.activation,
             "num_heads": self.blocks[0].attn.num_heads,
@@ -143,6 +159,9 @@ class AMFlowSideViT(ImageViT):
             "layers": self.layers,
             "form": "tokens on their grid, stand-ins marked",  # kept in another form: computed anew
         }
+        if self.frozen_dtype != "float32":
+            recipe["frozen_dtype"] = self.frozen_dtype
+        return recipe
 
     def extract_frozen(
         self, clips: Float[Tensor, "B 3 T height width"], flow: FlowModule | None
@@ -158,27 +177,40 @@ class AMFlowSideViT(ImageViT):
         """
         in_callers_mode = torch.set_grad_enabled(torch.is_grad_enabled())
         measure = None if flow is None else in_callers_mode(flow.measure)
-        tokens, flows = [], []
+        frozen, flows = {}, []
         # Neither how a run trains nor whether its features were kept shall change them.
-        with torch.no_grad(), full_precision(clips.device):
+        with torch.no_grad(), self._precision(clips.device):
             x, grid = self.embed(clips)
+            if self.layers:
+                frozen["tokens"] = self._empty_tokens(x, grid)
             for layer, block in enumerate(self.blocks):
                 is_read = layer in self.layers
                 if is_read:
-                    # The shape tells the grid. A tensor of its numbers would have to be waited for
-                    # on a GPU and has none on the meta device.
-                    tokens.append(x[:, :, self.num_prefix_tokens :].unflatten(2, grid).half())
+                    patches = x[:, :, self.num_prefix_tokens :].unflatten(2, grid)
+                    frozen["tokens"][:, self.layers.index(layer)] = patches
                 x, measured = block(x, grid, measure if is_read else None, layer)
                 if measured is not None:
                     flows.append(measured)
-            vector = self.read_out(x)
-        frozen = {"vector": vector}
-        if tokens:
-            with full_precision(x.device):  # autocast to bfloat16 refuses to stack half precision
-                frozen["tokens"] = torch.stack(tokens, dim=1)
+            frozen["vector"] = self.read_out(x)
         if flows:
             frozen["flow"] = torch.stack(flows, dim=1)
         return frozen
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[None]:
+        if self.frozen_dtype == "float32":
+            return full_precision(device)
+        return torch.autocast(device.type, torch.bfloat16)
+
+    def _empty_tokens(
+        self, x: Float[Tensor, "B T N C"], grid: Grid
+    ) -> Float[Tensor, "B L T rows columns C"]:
+        """Make room for the tokens in half precision: written in place, they are copied once.
+
+        The shape tells the grid. A tensor of its numbers would have to be waited for on a GPU and
+        has none on the meta device.
+        """
+        shape = (x.shape[0], len(self.layers), x.shape[1], *grid, x.shape[3])
+        return x.new_empty(shape, dtype=torch.float16)
 
     def forward(
         self,

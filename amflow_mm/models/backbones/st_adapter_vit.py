@@ -7,7 +7,8 @@ arXiv:2206.13559, https://github.com/linziyi96/st-adapter (Apache-2.0).
 from collections.abc import Sequence
 from typing import Literal
 
-from amflow_mm.models.backbones.image_vit import FamilyName, ImageViT, check_layers
+from amflow_mm.models.backbones.image_vit import ImageViT
+from amflow_mm.models.backbones.vit_layouts import FamilyName, check_layers
 from amflow_mm.models.layers import SpatioTemporalAdapter
 from amflow_mm.models.layers.mlp import Activation
 from amflow_mm.registry import MODELS

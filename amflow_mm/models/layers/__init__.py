@@ -26,6 +26,7 @@ from amflow_mm.models.layers.embeddings import PatchEmbed, TokenEmbedding, resam
 from amflow_mm.models.layers.layer_scale import LayerScale
 from amflow_mm.models.layers.mlp import Mlp, QuickGELU, SwiGLU, build_activation
 from amflow_mm.models.layers.precision import full_precision
+from amflow_mm.models.layers.quantization import dequantize_channels, quantize_channels
 from amflow_mm.models.layers.side_ladder import FrameRung, TokenRung
 from amflow_mm.models.layers.spatio_temporal_adapter import SpatioTemporalAdapter
 from amflow_mm.models.layers.temporal_units import (
@@ -68,10 +69,12 @@ __all__ = [
     "affine_correspondence",
     "attention_map_flow",
     "build_activation",
+    "dequantize_channels",
     "full_precision",
     "normalize_difference",
     "patch_centres",
     "per_head_flow",
+    "quantize_channels",
     "repeat_last",
     "resample_position_grid",
     "warp_map",

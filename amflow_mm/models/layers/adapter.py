@@ -59,7 +59,7 @@ class Adapter(nn.Module):
     def forward(self, x: Float[Tensor, "*batch C"]) -> Float[Tensor, "*batch C"]:
         """Return what is added to the frozen branch."""
         h = self.dropout(self.activate(self.down(x)))
-        return self.drop_path(self.scale * self.up(h))
+        return self.drop_path(_scaled(self.up(h), self.scale))
 
 
 class MotionBottleneck(nn.Module):
@@ -127,7 +127,8 @@ class MotionBottleneck(nn.Module):
             h: Down-projected tokens.
             w: Flow of the patches.
             grid: Rows and columns of the patches.
-            state: Running state of a side ladder, added to the patches after the gain.
+            state: Running state of a side ladder, whose tokens are patches alone; added after
+                the gain.
 
         Raises:
             ValueError: More frames than the temporal position knows.
@@ -140,26 +141,37 @@ class MotionBottleneck(nn.Module):
             )
         w = w.to(h.dtype)
         position = self.temporal_position[:num_frames].to(h.dtype)
-        prefix, plain = h[:, :, :num_prefix], h[:, :, num_prefix:]
-        patches = self._let_flow_in(plain, w)
+        moved = self._let_flow_in(h, w)
         if state is not None:
-            plain, patches = plain + state, patches + state
+            moved = moved + state
+        patches = moved[:, :, num_prefix:]
         if self.pooling == "token":
             patches = self.unit.mix_tokens(patches + position[:, None], grid)
-            return torch.cat([prefix, patches], dim=2)
-        pooled = weighted_mean(plain, w) if self.is_gain else patches.mean(dim=2)
+            return torch.cat([h[:, :, :num_prefix], patches], dim=2) if num_prefix else patches
+        if self.is_gain:
+            plain = h[:, :, num_prefix:]
+            pooled = weighted_mean(plain if state is None else plain + state, w)
+        else:
+            pooled = patches.mean(dim=2)
         if self.flow_map is not None:
             maps = w.log1p().flatten(0, 1).unflatten(-1, grid).unsqueeze(1)
             pooled = pooled + self.flow_map(maps).unflatten(0, w.shape[:2])
         mixed, _ = self.unit(pooled + position)
-        return torch.cat([prefix, patches], dim=2) + mixed[:, :, None]
+        return moved + mixed[:, :, None]
 
     def _let_flow_in(
-        self, h: Float[Tensor, "B T P R"], w: Float[Tensor, "B T P"]
-    ) -> Float[Tensor, "B T P R"]:
-        gained = h * w[..., None] if self.is_gain else h
+        self, h: Float[Tensor, "B T N R"], w: Float[Tensor, "B T P"]
+    ) -> Float[Tensor, "B T N R"]:
+        """Let the flow change the patches; a gain of 1, a feature of 0 spare the prefix tokens.
+
+        So all tokens stay in one tensor, where cutting and joining would copy them twice.
+        """
+        num_prefix = h.shape[2] - w.shape[2]
+        gained = h
+        if self.is_gain:
+            gained = gained * F.pad(w, (num_prefix, 0), value=1.0)[..., None]
         if self.flow_feature is not None:
-            gained = gained + self.flow_feature(w.log1p()[..., None])
+            gained = gained + self.flow_feature(F.pad(w.log1p(), (num_prefix, 0))[..., None])
         return gained
 
 
@@ -211,7 +223,7 @@ class TemporalAdapter(nn.Module):
     ) -> Float[Tensor, "B T N C"]:
         """Return what is added to the attention's output; zero at the start."""
         h = F.gelu(self.down(a))
-        return self.scale * self.up(self.bottleneck(h, w, grid))
+        return _scaled(self.up(self.bottleneck(h, w, grid)), self.scale)
 
 
 def zero_linear(in_dim: int, out_dim: int) -> nn.Linear:
@@ -225,3 +237,8 @@ def zero_linear(in_dim: int, out_dim: int) -> nn.Linear:
 def weighted_mean(x: Float[Tensor, "B T P C"], w: Float[Tensor, "B T P"]) -> Float[Tensor, "B T C"]:
     """Average the patches of each frame, weighted by their motion."""
     return torch.einsum("btpc,btp->btc", x, w) / w.sum(dim=-1, keepdim=True)
+
+
+def _scaled(x: Float[Tensor, "*axes"], scale: float) -> Float[Tensor, "*axes"]:
+    """Multiply by a fixed factor; the usual one of 1 costs no pass over the tokens."""
+    return x if scale == 1 else scale * x

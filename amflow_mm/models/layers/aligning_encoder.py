@@ -1,6 +1,7 @@
 """Aligning encoders: where each patch of frame t is found in frame t+1.
 
-All of them map patch tokens (B, T, P, C) to row-stochastic correspondences (B, T-1, P, P).
+All of them map patch tokens (B, T, P, C) to row-stochastic correspondences (B, T-1, P, P), those
+of one affine map as taps.
 ``AligningEncoder`` is learned (the paper's kind, our architecture), ``AffineAligner`` has no
 parameters and assumes that the camera's motion is one affine map of the image.
 """
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from amflow_mm.models.layers.correspondence import (
     Grid,
-    affine_correspondence,
+    Taps,
+    affine_taps,
     patch_centres,
     window_mask,
 )
@@ -86,8 +88,8 @@ class AligningEncoder(nn.Module):
         """Everything here is trained."""
         return [name for name, _ in self.named_parameters()]
 
-    def forward(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 P P"]:
-        """Return the correspondence from each frame to the next."""
+    def forward(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 P P"] | Taps:
+        """Return the correspondence from each frame to the next; as taps if it is affine."""
         num_patches = x.shape[2]
         h = self.down(x)
         pairs = torch.stack([h[:, :-1], h[:, 1:]], dim=2) + self.frame_embedding[:, None]
@@ -96,16 +98,15 @@ class AligningEncoder(nn.Module):
             encoded = layer(encoded)
         encoded = self.norm(encoded)
         if self.warp == "affine":
-            correspondence = self._affine(encoded, grid)
-        else:
-            correspondence = self._soft(*encoded.split(num_patches, dim=1), grid)
+            with full_precision(x.device):
+                return affine_taps(self._theta(encoded).unflatten(0, (x.shape[0], -1)), grid)
+        correspondence = self._soft(*encoded.split(num_patches, dim=1), grid)
         return correspondence.unflatten(0, (x.shape[0], -1))
 
-    def _affine(self, encoded: Float[Tensor, "F Q R"], grid: Grid) -> Float[Tensor, "F P P"]:
-        with full_precision(encoded.device):
-            change = self.affine(encoded.mean(dim=1).to(self.affine.weight.dtype))
-            identity = torch.eye(2, 3, device=change.device, dtype=change.dtype)
-            return affine_correspondence(identity + change.unflatten(-1, (2, 3)), grid)
+    def _theta(self, encoded: Float[Tensor, "F Q R"]) -> Float[Tensor, "F 2 3"]:
+        change = self.affine(encoded.mean(dim=1).to(self.affine.weight.dtype))
+        identity = torch.eye(2, 3, device=change.device, dtype=change.dtype)
+        return identity + change.unflatten(-1, (2, 3))
 
     def _soft(
         self, here: Float[Tensor, "F P R"], there: Float[Tensor, "F P R"], grid: Grid
@@ -164,10 +165,10 @@ class AffineAligner(nn.Module):
         )  # fmt: skip
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 
-    def forward(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 P P"]:
+    def forward(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Taps:
         """Return the correspondence from each frame to the next."""
         with full_precision(x.device):
-            return affine_correspondence(self.estimate(x, grid), grid)
+            return affine_taps(self.estimate(x, grid), grid)
 
     def estimate(self, x: Float[Tensor, "B T P C"], grid: Grid) -> Float[Tensor, "B T-1 2 3"]:
         """Return the affine map of each frame pair, in patch units from the centre."""

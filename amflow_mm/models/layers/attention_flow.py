@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from amflow_mm.models.layers.correspondence import warp_map
+from amflow_mm.models.layers.correspondence import Correspondence, Taps, warp_map
+from amflow_mm.models.layers.flow_backend import Backend, runs_on_triton
+from amflow_mm.models.layers.flow_maps import AverageHeads, Source, frame_maps
 from amflow_mm.models.layers.precision import full_precision
 
-Source = Literal["post", "pre"]
 Normalize = Literal["softmax", "row", "column"]
-AverageHeads = Literal["before", "after"]
 
 
 def attention_map_flow(
@@ -27,12 +27,14 @@ def attention_map_flow(
     temperature: float | Literal["auto"] = "auto",
     source: Source = "post",
     normalize: Normalize = "softmax",
-    correspondence: Float[Tensor, "B T-1 P P"] | None = None,
+    correspondence: Correspondence | None = None,
+    backend: Backend = "auto",
 ) -> Float[Tensor, "B T P"]:
     """Return the relevance to motion of every patch of every frame (arXiv:2411.02065).
 
-    No map leaves this call and none outlives its frame pair. Without ``correspondence``
-    the result carries no gradient; with it, gradient enters through it alone.
+    No map leaves this call and none outlives its frame pair; those of single heads are made in
+    tiles. Without ``correspondence`` the result carries no gradient; with it, gradient enters
+    through it alone.
 
     Args:
         q: Queries before the ``1/sqrt(D)`` scale; detached here.
@@ -44,8 +46,9 @@ def attention_map_flow(
             ``normalize="softmax"`` alone.
         source: Maps after (``"post"``) or before (``"pre"``) the attention softmax.
         normalize: How a difference becomes weights, see :func:`normalize_difference`.
-        correspondence: Row-stochastic matrices from frame t to t+1 that undo the motion of
-            the camera; ``None`` for a static camera.
+        correspondence: Row-stochastic matrices (B, T-1, P, P) from frame t to t+1, or their
+            taps, that undo the motion of the camera; ``None`` for a static camera.
+        backend: What computes; equal to rounding, see :mod:`.flow_backend`.
 
     Returns:
         Non-negative weights with mean 1 over the patches of a frame. The flow of frame t
@@ -63,6 +66,7 @@ def attention_map_flow(
         normalize=normalize,
         correspondence=correspondence,
         average_heads="before",
+        backend=backend,
     )
 
 
@@ -74,8 +78,9 @@ def per_head_flow(
     temperature: float | Literal["auto"],
     source: Source,
     normalize: Normalize,
-    correspondence: Float[Tensor, "B T-1 P P"] | None,
+    correspondence: Correspondence | None,
     average_heads: AverageHeads,
+    backend: Backend = "auto",
 ) -> Float[Tensor, "B T P"]:
     """Compute :func:`attention_map_flow` with a choice of when heads are averaged.
 
@@ -89,35 +94,40 @@ def per_head_flow(
         correspondence: See :func:`attention_map_flow`.
         average_heads: ``"before"`` averages the maps, ``"after"`` the absolute differences,
             so that changes of opposite sign in two heads do not cancel.
+        backend: See :func:`attention_map_flow`.
 
     Raises:
         ValueError: See :func:`attention_map_flow`.
     """
-    _check(q, k, num_prefix_tokens, correspondence)
-    dtype = torch.promote_types(q.dtype, torch.float32)
+    check_inputs(q, k, num_prefix_tokens, correspondence)
+    if runs_on_triton(backend, q, k, correspondence=correspondence, average_heads=average_heads):
+        from amflow_mm.models.layers.flow_triton import column_sums  # needs Triton
+
+        scale = 1.0
+        if normalize == "softmax":
+            scale = softmax_temperature(temperature, q.shape[3] - num_prefix_tokens)
+        sums = column_sums(q, k, num_prefix_tokens, scale, source=source, normalize=normalize)
+        return repeat_last(_mean_one(sums) if normalize == "column" else sums)
     with full_precision(q.device):
         steps = []
         previous = None
-        for t in range(q.shape[1]):
-            with torch.no_grad():
-                frame_map = _attention_map(
-                    q[:, t].to(dtype), k[:, t].to(dtype), num_prefix_tokens, source, average_heads
-                )
+        maps = frame_maps(q, k, num_prefix_tokens, source=source, average_heads=average_heads)
+        for t, frame_map in enumerate(maps):
             if previous is not None:
                 registered = frame_map
                 if correspondence is not None:
-                    registered = warp_map(frame_map, correspondence[:, t - 1, None].to(dtype))
-                difference = _difference(previous, registered).mean(dim=1)
+                    registered = warp_map(frame_map, _of_pair(correspondence, t - 1, frame_map))
+                difference = map_difference(previous, registered).mean(dim=1)
                 steps.append(normalize_difference(difference, temperature, normalize))
             previous = frame_map
         return repeat_last(torch.stack(steps, dim=1))
 
 
 def normalize_difference(
-    difference: Float[Tensor, "B P P"],
+    difference: Float[Tensor, "*batch P P"],
     temperature: float | Literal["auto"],
     normalize: Normalize,
-) -> Float[Tensor, "B P"]:
+) -> Float[Tensor, "*batch P"]:
     """Turn the absolute difference of two maps into weights with mean 1, per key patch.
 
     ``"softmax"`` is the paper's formula: softmax over keys, then the sum over queries.
@@ -128,17 +138,26 @@ def normalize_difference(
     Raises:
         ValueError: An unknown ``normalize`` or a temperature that is not positive.
     """
-    num_patches = difference.shape[-1]
     if normalize == "softmax":
-        scale = 1.0 / num_patches if temperature == "auto" else temperature
-        if isinstance(scale, str) or not scale > 0:
-            raise ValueError(f"temperature={temperature!r} must be 'auto' or a number > 0")
+        scale = softmax_temperature(temperature, difference.shape[-1])
         return (difference / scale).softmax(dim=-1).sum(dim=-2)
     if normalize == "row":
         return _share(difference).sum(dim=-2)
     if normalize == "column":
-        return _share(difference.sum(dim=-2)) * num_patches
+        return _mean_one(difference.sum(dim=-2))
     raise ValueError(f"normalize={normalize!r} must be one of 'softmax', 'row', 'column'")
+
+
+def softmax_temperature(temperature: float | Literal["auto"], num_patches: int) -> float:
+    """Return the temperature as a number.
+
+    Raises:
+        ValueError: It is not positive.
+    """
+    scale = 1.0 / num_patches if temperature == "auto" else temperature
+    if isinstance(scale, str) or not scale > 0:
+        raise ValueError(f"temperature={temperature!r} must be 'auto' or a number > 0")
+    return scale
 
 
 def repeat_last(step: Float[Tensor, "B S P"]) -> Float[Tensor, "B T P"]:
@@ -150,9 +169,9 @@ def repeat_last(step: Float[Tensor, "B S P"]) -> Float[Tensor, "B T P"]:
     return torch.cat([step, step[:, -1:]], dim=1)
 
 
-def _difference(
-    first: Float[Tensor, "B G P P"], second: Float[Tensor, "B G P P"]
-) -> Float[Tensor, "B G P P"]:
+def map_difference(
+    first: Float[Tensor, "*batch P P"], second: Float[Tensor, "*batch P P"]
+) -> Float[Tensor, "*batch P P"]:
     """Absolute difference of two maps; what rounding alone can make counts as zero.
 
     A map that its correspondence restores differs from the original in the last bits, because
@@ -161,7 +180,8 @@ def _difference(
     """
     difference = (first - second).abs()
     largest = first.abs().amax(dim=(-1, -2), keepdim=True)
-    return difference.masked_fill(difference <= 16 * torch.finfo(first.dtype).eps * largest, 0)
+    noise = 16 * torch.finfo(first.dtype).eps * largest
+    return torch.where(difference <= noise, 0.0, difference)
 
 
 def _share(amount: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
@@ -172,28 +192,26 @@ def _share(amount: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
     return torch.where(is_zero, uniform, amount / total.masked_fill(is_zero, 1.0))
 
 
-def _attention_map(
-    q: Float[Tensor, "B H N D"],
-    k: Float[Tensor, "B H N D"],
-    num_prefix_tokens: int,
-    source: Source,
-    average_heads: AverageHeads,
-) -> Float[Tensor, "B G P P"]:
-    """Patch-to-patch map of one frame; G is 1 or, for ``average_heads="after"``, H."""
-    logits = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    if source == "post":
-        logits = logits.softmax(dim=-1)
-    elif source != "pre":
-        raise ValueError(f"source={source!r} must be one of 'post', 'pre'")
-    patches = logits[..., num_prefix_tokens:, num_prefix_tokens:]
-    if average_heads == "before":
-        return patches.mean(dim=1, keepdim=True)
-    if average_heads == "after":
-        return patches
-    raise ValueError(f"average_heads={average_heads!r} must be one of 'before', 'after'")
+def _mean_one(amount: Float[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
+    return _share(amount) * amount.shape[-1]
 
 
-def _check(q: Tensor, k: Tensor, num_prefix_tokens: int, correspondence: Tensor | None) -> None:
+def _of_pair(correspondence: Correspondence, pair: int, like: Tensor) -> Correspondence:
+    """Correspondence of one frame pair, with an axis for heads, in the dtype of the maps."""
+    if isinstance(correspondence, Taps):
+        index, weight = correspondence
+        return Taps(index[:, pair, None], weight[:, pair, None].to(like.dtype))
+    return correspondence[:, pair, None].to(like.dtype)
+
+
+def check_inputs(
+    q: Tensor, k: Tensor, num_prefix_tokens: int, correspondence: Correspondence | None
+) -> None:
+    """Reject shapes that do not fit.
+
+    Raises:
+        ValueError: See :func:`attention_map_flow`.
+    """
     if q.ndim != 5 or q.shape != k.shape:
         raise ValueError(
             f"q and k must both be (B, T, H, N, D), got {tuple(q.shape)} and {tuple(k.shape)}"
@@ -210,9 +228,15 @@ def _check(q: Tensor, k: Tensor, num_prefix_tokens: int, correspondence: Tensor 
             f"num_prefix_tokens={num_prefix_tokens} must leave at least one of the "
             f"{num_tokens} tokens as a patch"
         )
-    expected = (num_clips, num_frames - 1, num_patches, num_patches)
-    if correspondence is not None and tuple(correspondence.shape) != expected:
-        raise ValueError(
-            f"correspondence has shape {tuple(correspondence.shape)}, expected (B, T-1, P, P) "
-            f"= {expected}"
-        )
+    if isinstance(correspondence, Taps):
+        expected = (num_clips, num_frames - 1, num_patches, correspondence.index.shape[-1])
+        shapes = {tuple(part.shape) for part in correspondence}
+    else:
+        expected = (num_clips, num_frames - 1, num_patches, num_patches)
+        shapes = set() if correspondence is None else {tuple(correspondence.shape)}
+    for shape in shapes:
+        if shape != expected:
+            raise ValueError(
+                f"correspondence has shape {shape}, expected (B, T-1, P, P) or, of taps, "
+                f"(B, T-1, P, K) = {expected}"
+            )

@@ -10,7 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amflow_mm.models.layers import Grid, per_head_flow
-from amflow_mm.models.layers.attention_flow import AverageHeads, Normalize, Source
+from amflow_mm.models.layers.attention_flow import Normalize
+from amflow_mm.models.layers.flow_backend import Backend
+from amflow_mm.models.layers.flow_maps import AverageHeads, Source
 from amflow_mm.models.necks.flow_neck import FlowNeck
 from amflow_mm.registry import MODELS
 
@@ -26,6 +28,8 @@ class AMFlow(FlowNeck):
             formula and gives it a usable range.
         average_heads: Average the heads' maps ``"before"`` the difference, or the differences
             ``"after"`` it.
+        backend: What computes: ``"auto"`` takes the Triton kernel where it can serve and torch
+            elsewhere, ``"torch"`` and ``"triton"`` insist. Equal to rounding.
         aligner: Config of the aligning encoder (moving camera); ``None``: static camera.
         aligner_layers: Blocks with an aligner of their own; ``None`` shares one among all.
     """
@@ -37,10 +41,12 @@ class AMFlow(FlowNeck):
         source: Source = "post",
         normalize: Normalize = "column",
         average_heads: AverageHeads = "before",
+        backend: Backend = "auto",
         aligner: dict[str, Any] | None = None,
         aligner_layers: Sequence[int] | None = None,
     ) -> None:
         super().__init__(aligner, aligner_layers)
+        self.backend = backend
         self.options = {
             "temperature": temperature,
             "source": source,
@@ -63,6 +69,7 @@ class AMFlow(FlowNeck):
             k,
             num_prefix_tokens=num_prefix,
             correspondence=self.align(x[:, :, num_prefix:], layer, grid),
+            backend=self.backend,
             **self.options,
         )
 

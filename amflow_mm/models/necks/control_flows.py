@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from amflow_mm.models.layers import Grid, full_precision, repeat_last
+from amflow_mm.models.layers.correspondence import carry
 from amflow_mm.models.necks.flow_neck import FlowNeck, mean_one
 from amflow_mm.registry import MODELS
 
@@ -63,7 +64,7 @@ class FeatureFlow(FlowNeck):
         correspondence = self.align(x, layer, grid)
         with full_precision(x.device):
             if correspondence is not None:
-                following = correspondence.float() @ following
+                following = carry(correspondence, following)
             return repeat_last(mean_one((x[:, :-1] - following).norm(dim=-1)))
 
     def measurement(self) -> str | None:

@@ -17,6 +17,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from amflow_mm.models.layers import Grid
+from amflow_mm.models.layers.correspondence import Correspondence
 from amflow_mm.registry import MODELS
 
 
@@ -86,7 +87,7 @@ class FlowNeck(BaseModule):
 
     def align(
         self, patches: Float[Tensor, "B T P C"], layer: int, grid: Grid
-    ) -> Float[Tensor, "B T-1 P P"] | None:
+    ) -> Correspondence | None:
         """Return the correspondence of consecutive frames; ``None`` for a static camera.
 
         The tokens are detached: alignment observes the transformer, it does not steer it.

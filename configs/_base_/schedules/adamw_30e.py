@@ -13,7 +13,7 @@ test_cfg = dict(type=TestLoop)
 # Norms, biases and embeddings take no decay, and what is frozen is left out.
 optim_wrapper = dict(
     type=AutocastOptimWrapper,
-    optimizer=dict(type=AdamW, lr=3e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type=AdamW, lr=3e-4, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=20),
     constructor=TrainableOptimWrapperConstructor,
 )

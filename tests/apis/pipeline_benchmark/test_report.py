@@ -6,14 +6,13 @@ import pytest
 from amflow_mm.apis.pipeline_benchmark.chart import draw_chart
 from amflow_mm.apis.pipeline_benchmark.document import updated_page
 from amflow_mm.apis.pipeline_benchmark.report import (
-    format_markdown,
-    format_text,
     merge_orders,
     print_run,
     run_as_markdown,
     speed_rows,
     stage_rows,
 )
+from amflow_mm.apis.reporting import format_markdown, format_text
 from amflow_mm.errors import UserError
 from tests.apis.pipeline_benchmark.recorded_run import BASELINE, recorded_run
 

@@ -1,6 +1,5 @@
 """Frozen features are computed once and then serve every run that may use them, to the bit."""
 
-import itertools
 import os
 import signal
 import subprocess
@@ -10,116 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
 from amflow_mm.engine.runner import AMFlowRunner
 from amflow_mm.models.backbones import AMFlowSideViT
 from amflow_mm.models.peft import trainable_state_dict
-from tests.datasets.array_videos import FLIP, dataset_of, write_videos
-from tests.models.tiny import ENCODER, PREPROCESSOR, C, in_block, side
+from tests.datasets.array_videos import FLIP, write_videos
+from tests.engine.hooks.frozen_runs import (
+    COLUMN,
+    NUM_TRAIN,
+    NUM_VAL,
+    VAL_VIEWS,
+    contents_of,
+    folders_of,
+    make_config,
+    train,
+)
+from tests.models.tiny import ENCODER, in_block, side
 
-NUM_TRAIN, NUM_VAL, VAL_VIEWS = 6, 4, 2
-RUNS = itertools.count()
-COLUMN = {"type": "AMFlow", "normalize": "column"}
-
-
-@pytest.fixture(autouse=True)
-def _plain_configs(monkeypatch):
-    """Let configs be written as they come: their layout takes two thirds of a tiny run."""
-    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, False))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write_videos(tmp_path / "videos", NUM_TRAIN, name="train")
-    write_videos(tmp_path / "videos", NUM_VAL, name="val")
-    return tmp_path
-
-
-def make_config(folder, *steps, is_kept=True, backbone=None, neck=COLUMN, num_draws=1, **options):
-    """Config of a run of two epochs; the frozen model sees two videos at a time everywhere."""
-    run = next(RUNS)
-    datasets = {
-        "train": dataset_of(folder / "videos/train.txt", *steps),
-        "val": dataset_of(folder / "videos/val.txt", num_clips=VAL_VIEWS, test_mode=True),
-    }
-    if is_kept:
-        for split, draws in (("train", num_draws), ("val", 1)):
-            datasets[split] = {
-                "type": "FrozenFeatureDataset",
-                "cache_dir": str(folder / "cache"),
-                "num_draws": draws,
-                "dataset": datasets[split],
-            }
-    loaders = {
-        f"{split}_dataloader": {
-            "batch_size": 2,
-            "num_workers": 0,
-            "sampler": {"type": "DefaultSampler", "shuffle": split == "train"},
-            "collate_fn": {"type": "pseudo_collate"},
-            "dataset": dataset,
-        }
-        for split, dataset in datasets.items()
-    }
-    head = {"type": "TemporalMeanHead", "num_classes": 2, "in_channels": C, "average_clips": "prob"}
-    config = {
-        "default_scope": "amflow_mm",
-        "experiment_name": f"frozen_features_{run}",
-        "work_dir": str(folder / f"run_{run}"),
-        "randomness": {"seed": 5},
-        "model": {
-            "type": "AMFlowRecognizer",
-            "backbone": backbone or side(),
-            "neck": neck,
-            "cls_head": head,
-            "data_preprocessor": PREPROCESSOR,
-        },
-        **loaders,
-        "test_dataloader": loaders["val_dataloader"],
-        "val_evaluator": {"type": "AccMetric"},
-        "test_evaluator": {"type": "AccMetric"},
-        "train_cfg": {"by_epoch": True, "max_epochs": 2},
-        "val_cfg": {},
-        "test_cfg": {},
-        "optim_wrapper": {
-            "optimizer": {"type": "AdamW", "lr": 0.01},
-            "constructor": "TrainableOptimWrapperConstructor",
-        },
-        "visualizer": {
-            "type": "ActionVisualizer",
-            "vis_backends": [{"type": "LocalVisBackend"}],
-        },
-        "custom_hooks": [{"type": "FrozenFeatureHook", "batch_size": 2, "num_workers": 0}],
-        "log_level": "WARNING",
-    }
-    return Config(config | options)
-
-
-def train(folder, *steps, **options):
-    runner = AMFlowRunner.from_cfg(make_config(folder, *steps, **options))
-    runner.train()
-    return runner
-
-
-@pytest.fixture
-def passes(monkeypatch):
-    """Count the videos that pass the frozen model: views through ``extract_frozen``."""
-    seen, extract = [], AMFlowSideViT.extract_frozen
-
-    def count(self, clips, flow):
-        seen.append(len(clips))
-        return extract(self, clips, flow)
-
-    monkeypatch.setattr(AMFlowSideViT, "extract_frozen", count)
-    return seen
-
-
-def folders_of(folder, kind):
-    return sorted(path for path in (folder / "cache").iterdir() if path.name.startswith(kind))
-
-
-def contents_of(folder):
-    return {path: path.read_bytes() for path in (folder / "cache").rglob("*.bin")}
+pytestmark = pytest.mark.usefixtures("plain_configs")
 
 
 def assert_same_weights(found, expected):
@@ -129,6 +36,8 @@ def assert_same_weights(found, expected):
 
 
 ONCE = [2] * (NUM_TRAIN // 2) + [2 * VAL_VIEWS] * (NUM_VAL // 2)
+SIZED = [1, VAL_VIEWS]
+"""A video of each data set, whose features tell how large they all will be."""
 
 
 # ---------------------------------------------------------------- the same numbers, once
@@ -137,7 +46,7 @@ ONCE = [2] * (NUM_TRAIN // 2) + [2 * VAL_VIEWS] * (NUM_VAL // 2)
 @pytest.mark.parametrize("neck", ["AMFlow", "FeatureFlow"])
 def test_kept_features_train_as_the_clips_do_to_the_bit(folder, passes, neck):
     kept = train(folder, neck={"type": neck})
-    assert passes == ONCE
+    assert passes == SIZED + ONCE
     assert kept.train_dataloader.dataset.is_attached
     passes.clear()
     plain = train(folder, neck={"type": neck}, is_kept=False)
@@ -173,7 +82,7 @@ def test_workers_serve_the_features_too(folder, passes):
     config.custom_hooks[0].num_workers = 1
     runner = AMFlowRunner.from_cfg(config)
     runner.train()
-    assert passes == ONCE
+    assert passes == SIZED + ONCE
     assert_same_weights(runner.model.state_dict(), expected)
 
 
@@ -199,7 +108,7 @@ def test_another_flow_is_computed_beside_the_same_tokens(folder, passes):
     before = contents_of(folder)
     passes.clear()
     train(folder, neck={"type": "AMFlow", "normalize": "row"})
-    assert passes == ONCE
+    assert passes == SIZED + ONCE
     after = contents_of(folder)
     assert {path: after[path] for path in before} == before
     assert len(folders_of(folder, "tokens")) == 2
@@ -209,21 +118,21 @@ def test_another_flow_is_computed_beside_the_same_tokens(folder, passes):
 def test_a_test_on_its_own_computes_the_test_set_alone(folder, passes):
     runner = AMFlowRunner.from_cfg(make_config(folder))
     metrics = runner.test()
-    assert passes == [2 * VAL_VIEWS] * (NUM_VAL // 2)
+    assert passes == [VAL_VIEWS] + [2 * VAL_VIEWS] * (NUM_VAL // 2)
     plain = AMFlowRunner.from_cfg(make_config(folder, is_kept=False)).test()
     assert metrics == plain
 
 
 def test_a_validation_on_its_own_computes_the_validation_set_alone(folder, passes):
     AMFlowRunner.from_cfg(make_config(folder)).val()
-    assert passes == [2 * VAL_VIEWS] * (NUM_VAL // 2)
+    assert passes == [VAL_VIEWS] + [2 * VAL_VIEWS] * (NUM_VAL // 2)
 
 
 def test_training_without_validation_computes_the_training_set_alone(folder, passes):
     config = make_config(folder)
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     AMFlowRunner.from_cfg(config).train()
-    assert passes == [2] * (NUM_TRAIN // 2)
+    assert passes == [1] + [2] * (NUM_TRAIN // 2)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -233,7 +142,7 @@ def test_iterations_instead_of_epochs(folder, passes, num_workers):
     config.train_dataloader.num_workers = num_workers
     runner = AMFlowRunner.from_cfg(config)
     runner.train()
-    assert passes == ONCE
+    assert passes == SIZED + ONCE
     plain = train(folder, is_kept=False, train_cfg=config.train_cfg.to_dict())
     assert_same_weights(runner.model.state_dict(), plain.model.state_dict())
 
@@ -355,7 +264,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stopped(folder, monkeypatch, pa
     count = AMFlowSideViT.extract_frozen
 
     def cut_off(self, clips, flow):
-        if len(passes) == 2:
+        if len(passes) == len(SIZED) + 2:
             raise KeyboardInterrupt
         return count(self, clips, flow)
 
@@ -366,7 +275,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_stopped(folder, monkeypatch, pa
             train(other)
     passes.clear()
     found = train(other).model.state_dict()
-    assert passes == ONCE[2:]
+    assert passes == [VAL_VIEWS, *ONCE[2:]]
     assert_same_weights(found, expected)
 
 
@@ -376,7 +285,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import amflow_mm
 from amflow_mm.datasets import FeatureStore
-from tests.engine.hooks.test_frozen_feature_hook import train
+from tests.engine.hooks.frozen_runs import train
 
 write, count = FeatureStore.write, 0
 def die(self, rows):
@@ -397,7 +306,7 @@ def test_a_killed_run_goes_on_where_it_stopped(folder, passes):
     finished = subprocess.run(command, cwd=root, check=False, capture_output=True, text=True)
     assert finished.returncode == -signal.SIGKILL, finished.stderr
     found = train(folder).model.state_dict()
-    assert passes == ONCE[1:]
+    assert passes == [VAL_VIEWS, *ONCE[1:]]
     expected = train(folder, is_kept=False).model.state_dict()
     assert_same_weights(found, expected)
 
@@ -454,7 +363,7 @@ def test_stale_features_are_computed_anew(folder, passes, change):
     change(folder, config)
     runner = AMFlowRunner.from_cfg(config)
     runner.train()
-    assert passes[: NUM_TRAIN // 2] == [2] * (NUM_TRAIN // 2)
+    assert passes[: 1 + NUM_TRAIN // 2] in ([1] + [2] * (NUM_TRAIN // 2), SIZED + [2] * 2)
     plain = make_config(folder, is_kept=False)
     plain.merge_from_dict({"model": config.model, "randomness": config.randomness})
     plain.train_dataloader.dataset.pipeline = config.train_dataloader.dataset.dataset.pipeline
@@ -468,7 +377,7 @@ def test_options_of_the_aligner_are_not_mixed_up(folder, passes):
     train(folder, neck={**COLUMN, "aligner": aligner})
     passes.clear()
     train(folder, neck={**COLUMN, "aligner": {**aligner, "window_radius": 1}})
-    assert passes == ONCE
+    assert passes == SIZED + ONCE
 
 
 # ---------------------------------------------------------------- draws
@@ -477,7 +386,7 @@ def test_options_of_the_aligner_are_not_mixed_up(folder, passes):
 def test_each_draw_has_its_own_features_and_label(folder, passes):
     """A flip swaps the classes: features of a draw must stand beside the label of that draw."""
     runner = train(folder, FLIP, num_draws=3)
-    assert passes == [2] * (NUM_TRAIN * 3 // 2) + ONCE[NUM_TRAIN // 2 :]
+    assert passes == SIZED + [2] * (NUM_TRAIN * 3 // 2) + ONCE[NUM_TRAIN // 2 :]
     dataset, model = runner.train_dataloader.dataset, runner.model.eval()
     labels = set()
     for row in range(dataset.num_rows):

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from amflow_mm.models.backbones import ImageViT
-from amflow_mm.models.backbones.image_vit import FAMILIES as LAYOUTS
-from amflow_mm.models.backbones.image_vit import FamilyName, check_layers
+from amflow_mm.models.backbones.vit_layouts import FAMILIES as LAYOUTS
+from amflow_mm.models.backbones.vit_layouts import FamilyName, check_layers
 from amflow_mm.testing import fixed_tensor
 from tests.models.tiny import (
     DEPTH,

@@ -303,6 +303,24 @@ def test_half_precision_agrees():
     assert 0 < error.mean() < 0.05 * expected.std()
 
 
+@pytest.mark.parametrize("is_autocast", [False, True])
+def test_the_frozen_model_computes_in_the_precision_of_its_own(is_autocast):
+    plain, half = fixed(make()), fixed(make(frozen_dtype="bfloat16"))
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
+        found = {model: model.extract_frozen(clips_of(), AMFlow()) for model in (plain, half)}
+    expected = plain.extract_frozen(clips_of(), AMFlow())
+    for name, value in expected.items():
+        assert torch.equal(found[plain][name], value)
+        assert found[half][name].dtype == value.dtype
+    error = (found[half]["vector"] - expected["vector"]).abs()
+    assert 0 < error.mean() < 0.05 * expected["vector"].std()
+
+
+def test_an_unknown_precision_raises(own_checks_only):
+    with pytest.raises(ValueError, match=r"frozen_dtype='float8' must be one of .*bfloat16"):
+        make(frozen_dtype="float8")
+
+
 def test_the_recipe_names_what_the_frozen_features_depend_on():
     """Whatever changes the features must change the recipe or the frozen weights."""
     usual = make().frozen_recipe()
@@ -311,6 +329,7 @@ def test_the_recipe_names_what_the_frozen_features_depend_on():
         {"layers": (1, 2)},
         {"readout": "patch"},
         {"activation": "quick_gelu"},
+        {"frozen_dtype": "bfloat16"},
         {"variant": {**VIT["variant"], "num_heads": 2}},
     ):
         assert make(**options).frozen_recipe() != usual, options

@@ -13,6 +13,7 @@ from amflow_mm.models.layers import (
     patch_centres,
     window_mask,
 )
+from amflow_mm.models.layers.correspondence import Taps, dense
 from amflow_mm.testing import fixed_init_, fixed_tensor
 from tests.reference import correspondence as oracle
 from tests.reference.basics import (
@@ -45,7 +46,7 @@ def tokens(num_frames=T, grid=GRID):
 @pytest.mark.parametrize("grid", [GRID, (4, 4), (7, 2)])
 def test_a_fresh_encoder_is_the_identity(warp, grid):
     num_patches = grid[0] * grid[1]
-    found = make(warp)(tokens(grid=grid), grid)
+    found = dense(make(warp)(tokens(grid=grid), grid))
     assert found.shape == (B, T - 1, num_patches, num_patches)
     tolerance = 1e-6 if warp == "affine" else 5e-3
     identity = torch.eye(num_patches).expand_as(found)
@@ -111,7 +112,7 @@ def correspondence_by_loops(module, first, second):
 def test_the_encoder_equals_the_loops(warp):
     module = fixed_init_(make(warp))
     x = tokens()
-    found = module(x, GRID)
+    found = dense(module(x, GRID))
     for b in range(B):
         for t in range(T - 1):
             expected = correspondence_by_loops(module, to_numpy(x[b, t]), to_numpy(x[b, t + 1]))
@@ -120,7 +121,7 @@ def test_the_encoder_equals_the_loops(warp):
 
 @pytest.mark.parametrize("warp", WARPS)
 def test_rows_are_distributions(warp):
-    found = fixed_init_(make(warp), scale=3.0)(tokens(), GRID)
+    found = dense(fixed_init_(make(warp), scale=3.0)(tokens(), GRID))
     assert found.min() >= 0
     torch.testing.assert_close(found.sum(dim=-1), torch.ones(B, T - 1, P))
     assert not torch.allclose(found, torch.eye(P).expand_as(found), atol=0.1)
@@ -142,7 +143,7 @@ def test_every_parameter_has_moved_after_two_steps(warp):
     optimizer = torch.optim.SGD(module.parameters(), lr=0.5)
     for _ in range(2):
         optimizer.zero_grad()
-        found = module(tokens(), GRID)
+        found = dense(module(tokens(), GRID))
         (found * fixed_tensor(found.shape, tag="loss")).sum().backward()
         optimizer.step()
     still = {name for name, value in module.named_parameters() if torch.equal(value, start[name])}
@@ -166,27 +167,36 @@ def test_gradient_of_the_flow_reaches_the_encoder(warp):
 def test_a_correspondence_depends_on_its_two_frames_only(warp):
     module = fixed_init_(make(warp))
     x = tokens(num_frames=5)
-    before = module(x, GRID)
+    before = dense(module(x, GRID))
     x[0, 2] = -x[0, 2]
-    after = module(x, GRID)
+    after = dense(module(x, GRID))
     changed = {
         (b, t) for b in range(B) for t in range(4) if not torch.allclose(before[b, t], after[b, t])
     }
     assert changed == {(0, 1), (0, 2)}
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_an_affine_correspondence_is_four_taps_and_nine_where_it_is_trained(trained):
+    with torch.set_grad_enabled(trained):
+        found = fixed_init_(make("affine"))(tokens(), GRID)
+    assert isinstance(found, Taps)
+    assert found.index.shape == found.weight.shape == (B, T - 1, P, 9 if trained else 4)
+    assert AffineAligner()(tokens(), GRID).index.shape == (B, T - 1, P, 4)
+
+
 @pytest.mark.parametrize("warp", WARPS)
 def test_the_order_of_the_frames_matters(warp):
     module = fixed_init_(make(warp))
     x = tokens(num_frames=2)
-    assert not torch.allclose(module(x, GRID), module(x.flip(1), GRID), atol=1e-3)
+    assert not torch.allclose(dense(module(x, GRID)), dense(module(x.flip(1), GRID)), atol=1e-3)
 
 
 @pytest.mark.parametrize("warp", WARPS)
 def test_autocast_keeps_rows_distributions_in_single_precision(warp):
     module = fixed_init_(make(warp))
     with torch.autocast("cpu", torch.bfloat16):
-        found = module(tokens(), GRID)
+        found = dense(module(tokens(), GRID))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.sum(dim=-1), torch.ones(B, T - 1, P))
 
@@ -202,7 +212,7 @@ def test_the_encoder_can_learn_a_pan(warp):
     errors = []
     for _ in range(60):
         optimizer.zero_grad()
-        found = module(x, GRID)
+        found = dense(module(x, GRID))
         if warp == "affine":
             error = (found - truth).square().sum(dim=-1).mean()
         else:
@@ -297,7 +307,7 @@ def test_the_affine_aligner_follows_the_camera_and_not_the_object():
 def test_the_affine_aligner_yields_the_correspondence_of_its_estimate():
     x = scene(CAMERAS["roll"], num_frames=3)
     aligner = AffineAligner()
-    found = aligner(x, VIEW)
+    found = aligner(x, VIEW).dense()
     theta = aligner.estimate(x, VIEW)
     for t in range(2):
         expected = oracle.affine(theta[0, t], VIEW, normalised=False)
@@ -309,7 +319,7 @@ def test_the_affine_aligner_has_no_parameters_and_is_differentiable():
     aligner = AffineAligner()
     assert not list(aligner.parameters())
     x = scene(CAMERAS["pan 1"], num_frames=3).requires_grad_()
-    found = aligner(x, VIEW)
+    found = aligner(x, VIEW).dense()
     (found * fixed_tensor(found.shape, tag="loss")).sum().backward()
     assert x.grad.isfinite().all()
     assert x.grad.abs().max() > 0
@@ -317,9 +327,9 @@ def test_the_affine_aligner_has_no_parameters_and_is_differentiable():
 
 def test_the_affine_aligner_keeps_single_precision_under_autocast():
     x = scene(CAMERAS["roll"], num_frames=3)
-    expected = AffineAligner()(x, VIEW)
+    expected = AffineAligner()(x, VIEW).dense()
     with torch.autocast("cpu", torch.bfloat16):
-        found = AffineAligner()(x, VIEW)
+        found = AffineAligner()(x, VIEW).dense()
     assert torch.equal(found, expected)
 
 

@@ -12,6 +12,7 @@ from amflow_mm.models.layers import (
     per_head_flow,
     repeat_last,
 )
+from amflow_mm.models.layers.correspondence import affine_taps
 from amflow_mm.testing import fixed_tensor
 from tests.reference import attention_flow as oracle
 from tests.reference.correspondence import permutation
@@ -425,3 +426,9 @@ def test_queries_and_keys_of_other_shapes_raise():
 def test_a_correspondence_of_another_shape_raises(shape):
     with pytest.raises(ValueError, match=r"correspondence has shape .* expected .* \(2, 2, 7, 7\)"):
         attention_map_flow(*make_qk(), correspondence=torch.ones(shape, dtype=torch.float64))
+
+
+def test_taps_of_another_shape_raise():
+    taps = affine_taps(torch.eye(2, 3).expand(B, T, 2, 3), (1, P))
+    with pytest.raises(ValueError, match=r"has shape \(2, 3, 7, 4\), expected .* \(2, 2, 7, 4\)"):
+        attention_map_flow(*make_qk(), correspondence=taps)

@@ -32,6 +32,41 @@ def test_activations_equal_the_loops(name):
     np.testing.assert_allclose(to_numpy(found), elementwise(to_numpy(x), name), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_quick_form_is_what_is_written_out(dtype):
+    results = []
+    for activation in (QuickGELU(), lambda x: x * torch.sigmoid(1.702 * x)):
+        x = fixed_tensor((7, 33), scale=4.0).to(dtype).requires_grad_()
+        value = activation(x)
+        (value * fixed_tensor(value.shape, tag="loss").to(dtype)).sum().backward()
+        results.append((value, x.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    tolerance = {"atol": torch.finfo(dtype).eps, "rtol": 4 * torch.finfo(dtype).eps}
+    torch.testing.assert_close(results[0][1], results[1][1], **tolerance)
+    with torch.no_grad():
+        assert torch.equal(QuickGELU()(x), results[0][0])
+
+
+def test_the_gradient_of_the_quick_form_is_exact():
+    x = fixed_tensor((7, 5), scale=4.0).double().requires_grad_()
+    assert torch.autograd.gradcheck(QuickGELU(), (x,))
+
+
+def test_the_quick_form_keeps_its_input_alone():
+    kept = []
+    x = fixed_tensor((7, 33)).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda _: None):
+        QuickGELU()(x)
+    assert [tensor.data_ptr() for tensor in kept] == [x.data_ptr()]
+
+
+def test_the_quick_form_leaves_its_input_alone():
+    x = fixed_tensor((7, 33))
+    before = x.clone()
+    QuickGELU()(x)
+    assert torch.equal(x, before)
+
+
 def test_the_quick_form_is_not_the_exact_one():
     x = torch.tensor([1.0])
     assert (QuickGELU()(x) - torch.nn.GELU()(x)).abs() > 1e-3

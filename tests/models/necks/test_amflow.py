@@ -76,9 +76,23 @@ def test_heads_can_be_averaged_after_the_difference():
     assert not torch.allclose(found, AMFlow()(q, k, torch.zeros(B, T, 7, 24), 0, GRID))
 
 
+def test_the_backend_is_handed_on_and_does_not_change_what_is_measured():
+    q = torch.zeros(B, T, 3, 7, 8)
+    neck = AMFlow(backend="triton")
+    with pytest.raises(ValueError, match="backend='triton' cannot compute this call"):
+        neck(q, q, torch.zeros(B, T, 7, 24), 0, GRID)
+    assert neck.measurement() == AMFlow().measurement() == AMFlow(backend="torch").measurement()
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("normalize", "sum"), ("source", "mid"), ("average_heads", "never"), ("temperature", "hot")],
+    [
+        ("normalize", "sum"),
+        ("source", "mid"),
+        ("average_heads", "never"),
+        ("temperature", "hot"),
+        ("backend", "cuda"),
+    ],
 )
 def test_unknown_options_raise_at_the_first_clip(option, value, own_checks_only):
     neck = AMFlow(**{"normalize": "softmax", option: value})

