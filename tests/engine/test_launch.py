@@ -41,7 +41,7 @@ def test_options_override_nested_keys_and_list_items(tmp_path):
 
 def test_an_option_that_would_change_nothing_is_refused(tmp_path):
     path = write_experiment(tmp_path / "experiment")
-    with pytest.raises(UserError, match="--cfg-options clip_pipeline.1 would change nothing"):
+    with pytest.raises(UserError, match=r"--cfg-options clip_pipeline\.1 would change nothing"):
         load_config(str(path), {"clip_pipeline.1": {"type": "X"}})
 
 
